@@ -1,0 +1,41 @@
+"""Every method of `xailib.explain` on one small network, for the tests that hold for all of them (test_invariants.py)."""
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from xailib import explain
+
+
+class TinyNet(nn.Module):
+    """Two convolutions, in-place ReLU after the explained layer, global average pooling, a linear head."""
+
+    def __init__(self, classes: int = 4):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True))
+        self.features = nn.Conv2d(6, 8, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+        self.head = nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.head(self.act(self.features(self.stem(x))).mean((2, 3)))
+
+
+def tiny(seed: int = 0) -> TinyNet:
+    torch.manual_seed(seed)
+    net = TinyNet()
+    net.stem[1].running_mean.normal_()
+    return net.eval()
+
+
+def batch(b: int = 3, size: int = 16, seed: int = 1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(b, 3, size, size, generator=generator), torch.arange(b) % 4
+
+
+# name -> method of the protocol (model, images, targets) -> maps, with settings small enough for a test
+METHODS = {
+    name: partial(explain.cam, layer="act" if name == "classic_cam" else "features", weights=weights)
+    for name, weights in explain.WEIGHTS.items()
+}

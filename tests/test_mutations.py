@@ -1,0 +1,39 @@
+"""Do the tests bite? Each planted fault in a formula must turn the tests of its family red.
+
+A fault is a replacement in one source file; the family's tests run on a copy of the library that has it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# (source file, correct code, planted fault, test file that must notice)
+MUTANTS = [
+    ("explain/cam.py", "return e.G.mean((2, 3), keepdim=True)", "return e.G.amax((2, 3), keepdim=True)", "test_cam.py"),
+    ("explain/cam.py", "return e.G.relu()", "return e.G.abs()", "test_cam.py"),
+    ("explain/cam.py", "2 + e.A.sum((2, 3), keepdim=True) * e.G", "2 + e.A * e.G", "test_cam.py"),
+    ("explain/cam.py", "(alpha * e.G.relu())", "(alpha * e.G)", "test_cam.py"),
+    ("explain/cam.py", "/ total).where", "/ total.abs().sqrt()).where", "test_cam.py"),
+    ("explain/cam.py", "maps = (w * A).sum(1)", "maps = (w * A).mean(1)", "test_cam.py"),
+    ("explain/cam.py", "        maps = maps.relu()", "        maps = maps.abs()", "test_cam.py"),
+    ("heatmap.py", 'align_corners=False)[:, 0]', 'align_corners=True)[:, 0]', "test_heatmap.py"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("file, code, fault, tests", MUTANTS, ids=lambda part: part[-40:])
+def test_planted_fault_is_noticed(file, code, fault, tests, tmp_path):
+    shutil.copytree(ROOT / "xailib", tmp_path / "xailib", ignore=shutil.ignore_patterns("__pycache__"))
+    source = tmp_path / "xailib" / file
+    text = source.read_text()
+    assert text.count(code) == 1, f"{file} no longer holds {code!r} exactly once: mend the mutant"
+    source.write_text(text.replace(code, fault))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{tests}"]
+    ran = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert ran.returncode == 1, ran.stdout[-2000:] + ran.stderr[-2000:]  # 1: tests ran, and some failed
+    assert "failed" in ran.stdout
