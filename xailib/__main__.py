@@ -1,0 +1,21 @@
+"""`python -m xailib COMMAND`."""
+
+import argparse
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m xailib", description="The course's commands.")
+    commands = parser.add_subparsers(dest="command", title="commands")
+    commands.add_parser("doctor", help="say in plain sentences what is right and wrong with the installation")
+    options = parser.parse_args(arguments)
+    if options.command == "doctor":
+        from xailib.doctor import main as doctor
+
+        return doctor()
+    parser.print_help()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
