@@ -269,7 +269,7 @@ def _bar(axes: Axes, scale: tuple[Number, Number], opacity: Number) -> None:
     bar = axes.inset_axes((0, -1.6 * tenth, 1, tenth))
     bar.imshow([[0.5]], extent=(0, 1, 0, 1), aspect="auto", cmap="gray", vmin=0, vmax=1)
     bar.imshow(np.linspace(low, high, 256)[None], extent=(0, 1, 0, 1), aspect="auto", alpha=opacity, **_colours(scale))
-    values = {0: low, 1: high} | ({0.5: 0} if low < 0 else {}) if low < high else {0: low}
+    values = {0: low} | ({0.5: 0} if low < 0 else {}) | ({1: high} if low < high else {})
     bar.set_xticks(list(values), [f"{value:.3g}" for value in values.values()], fontsize=8)
     bar.set_yticks([])
     bar.tick_params(length=0, pad=3)
