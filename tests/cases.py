@@ -39,3 +39,10 @@ METHODS = {
     name: partial(explain.cam, layer="act" if name == "classic_cam" else "features", weights=weights)
     for name, weights in explain.WEIGHTS.items()
 }
+METHODS |= {
+    "input_gradient": explain.input_gradient,
+    "saliency": explain.saliency,
+    "guided_backprop": explain.guided_backprop,
+    "smoothgrad": partial(explain.smoothgrad, n=3),
+    "integrated_gradients": partial(explain.integrated_gradients, steps=4),
+}

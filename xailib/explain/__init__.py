@@ -14,6 +14,15 @@ from xailib.explain.cam import (
     layercam,
     xgradcam,
 )
+from xailib.explain.gradients import (
+    completeness_error,
+    gradient,
+    guided_backprop,
+    input_gradient,
+    integrated_gradients,
+    saliency,
+    smoothgrad,
+)
 
 __all__ = [
     "WEIGHTS",
@@ -23,9 +32,16 @@ __all__ = [
     "collect",
     "collect_layers",
     "combine",
+    "completeness_error",
     "gradcam",
     "gradcam_pp",
+    "gradient",
+    "guided_backprop",
     "hirescam",
+    "input_gradient",
+    "integrated_gradients",
     "layercam",
+    "saliency",
+    "smoothgrad",
     "xgradcam",
 ]
