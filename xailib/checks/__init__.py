@@ -50,10 +50,9 @@ class Verdict:
     def _repr_html_(self) -> str:
         sign, colour = LOOKS[self.status]
         hint = self.hint and f"<br><b>Hint:</b> {escape(self.hint)}"
-        return (
-            f'<div style="border-left: 4px solid {colour}; padding: 0.3em 0.8em">'
-            f'<b style="color: {colour}">{sign} {escape(self.name)}: {self.status}.</b> {escape(self.message)}{hint}</div>'
-        )
+        head = f'<b style="color: {colour}">{sign} {escape(self.name)}: {self.status}.</b>'
+        frame = f"border-left: 4px solid {colour}; padding: 0.3em 0.8em"
+        return f'<div style="{frame}">{head} {escape(self.message)}{hint}</div>'
 
 
 class Checks:

@@ -1,0 +1,39 @@
+# Set-up and checks. The README gives the plain commands behind these targets, for machines without make.
+PYTHON ?= python3
+export OMP_WAIT_POLICY := PASSIVE
+
+bin := .venv/bin
+first := notebooks/00_first_photograph.ipynb
+as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
+too_old := 'This course needs Python 3.11 or newer, but $(PYTHON) is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.12'
+nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
+
+.PHONY: help lab test notebooks lint check execute
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+lab: .venv/.installed  ## open the course in JupyterLab (installs it first if needed; keeps your work)
+	$(bin)/python tools/lessons.py build --keep-work && $(bin)/jupyter lab $(as_root) $(first)
+
+test: .venv/.installed check  ## run every check and test, all notebooks among them
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(nbval) -n 2 --dist loadfile tests notebooks exercises solutions
+
+notebooks: .venv/.installed  ## build all notebooks from lessons_src/ (edits made in notebooks are lost)
+	$(bin)/python tools/lessons.py build
+
+lint: .venv/.installed  ## tidy the code: ruff's fixes and format
+	$(bin)/ruff check --fix && $(bin)/ruff format
+
+check: .venv/.installed  ## change nothing; complain about untidy code and notebooks that differ from their sources
+	$(bin)/ruff check && $(bin)/ruff format --check && $(bin)/python tools/lessons.py check
+
+execute: .venv/.installed  ## run all lessons and solutions into build/executed/, for reading
+	$(bin)/python tools/lessons.py execute -j 2
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(bin)/python -m pip install --disable-pip-version-check -e ".[dev]" && touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c "import sys; sys.exit($(too_old) if sys.version_info < (3, 11) else 0)" && $(PYTHON) -m venv .venv
