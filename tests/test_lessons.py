@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import lessons
 import pytest
 from lesson_head import read_head
 from lesson_source import read_source, sources
@@ -19,6 +20,10 @@ every_source = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.
 
 def test_there_are_lessons():
     assert SOURCES, "lessons_src/ holds no lesson, so nothing below was tested"
+
+
+def test_notebooks_agree_with_their_sources(capsys):
+    assert lessons.check(ROOT) == 0, capsys.readouterr().out
 
 
 @every_source
