@@ -1,5 +1,6 @@
 """Every attribution method, one protocol: `(model, images, targets, *, ...) -> maps [b H W]`, raw, at image size."""
 
+from xailib.explain.attention import raw_attention, rollout, tibav
 from xailib.explain.cam import (
     WEIGHTS,
     Evidence,
@@ -41,7 +42,10 @@ __all__ = [
     "input_gradient",
     "integrated_gradients",
     "layercam",
+    "raw_attention",
+    "rollout",
     "saliency",
     "smoothgrad",
+    "tibav",
     "xgradcam",
 ]

@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation through a transformer, as a backward pass with other rules.
 
 The score of the target class is handed down, layer by layer, to the inputs that made it up, so that the relevance of
-each layer sums to the same total. The rules are those of TIBAV (Chefer et al., CVPR 2021, section 3.1, and its code).
+each layer sums to the same total. The rules are those of TIBAV (Chefer et al., CVPR 2021, and its code).
 R is the relevance of the output z, s = R / z, and 0/0 = 0:
 
     linear, z = W x      R_j = sum_i (W_ij x_j)^+ R_i / sum_k (W_ik x_k)^+              (alpha = 1, beta = 0)

@@ -1,5 +1,6 @@
 """Networks: pretrained ones with their normalisation inside, and the course's own."""
 
+from xailib.models.vit import ViT
 from xailib.models.zoo import Normalized, class_names, default_layer, load
 
-__all__ = ["Normalized", "class_names", "default_layer", "load"]
+__all__ = ["Normalized", "ViT", "class_names", "default_layer", "load"]
