@@ -57,7 +57,7 @@ class Explorer:
         if unused:
             raise ValueError(f"neither compute nor draw takes the control {sorted(unused)}; name it as a parameter")
         self._compute, self._draw, self._held = lru_cache(maxsize=8)(self._announced(compute)), draw, False
-        self._picture = ipywidgets.Image(format="jpeg", tooltip="The sentence below describes this picture.")
+        self._picture = ipywidgets.Image(format="jpeg")  # it knows no alt; a tooltip breaks it
         self._sentence = ipywidgets.HTML()
         self.widget = ipywidgets.VBox([*controls.values(), self._picture, self._sentence])
         for control in controls.values():

@@ -1,0 +1,86 @@
+"""The course as a student meets it: a lesson in JupyterLab, and a small notebook that proves the test can fail."""
+
+import shutil
+from pathlib import Path
+
+import browser
+import nbformat
+import pytest
+
+pytestmark = pytest.mark.browser
+LESSON = Path(__file__).parents[1] / "notebooks" / "00_first_photograph.ipynb"
+
+FIGURE = """
+from xailib import plot
+plot.bars({"espresso": 0.94, "cup": 0.02}, alt="Espresso is by far the likeliest class.", xlabel="probability")
+"""
+EXPLORER = """
+import torch
+from xailib.widgets import Explorer, slider
+
+def compute(height):
+    if height == 3:
+        raise RuntimeError("no map of height 3")
+    return torch.tensor([[0.0, height], [0.0, 0.0]])
+
+def draw(heat):
+    photograph = torch.full((3, 64, 64), 0.5)
+    return plot.overlay(photograph, heat, alt=f"Heat up to {heat.max():g}, top right.", limits=(0, 4))
+
+Explorer(compute, draw, height=slider(1, 4, 1, 1, "height"))
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    browser.executable()
+    with browser.jupyterlab(tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser.chromium() as running:
+        yield running
+
+
+def small_notebook(path: Path, *cells: str) -> None:
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # without one, Lab asks
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
+    notebook.cells = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
+    nbformat.write(notebook, path)
+
+
+def test_small_notebook_shows_pictures_and_errors(lab, chromium):
+    small_notebook(lab.folder / "small.ipynb", FIGURE, EXPLORER)
+    notebook = browser.Notebook(chromium, lab, "small.ipynb")
+    notebook.run_all()
+    assert notebook.errors() == [] and notebook.unrun() == []
+    assert notebook.alts() == ["Espresso is by far the likeliest class."]
+    first = notebook.picture()
+    notebook.press("ArrowRight")  # to 2
+    notebook.wait_for_change(first)
+    assert notebook.says("Heat up to 2, top right.")
+    notebook.press("ArrowRight")  # to 3, which raises
+    assert notebook.says("RuntimeError: no map of height 3")
+    assert "RuntimeError: no map of height 3" in notebook.errors()
+
+
+def test_a_raising_cell_is_noticed(lab, chromium):
+    small_notebook(lab.folder / "broken.ipynb", "1 / 0", "1 + 1")
+    notebook = browser.Notebook(chromium, lab, "broken.ipynb")
+    notebook.run_all()
+    assert notebook.errors() == ["ZeroDivisionError: division by zero"] and notebook.unrun() == ["1 + 1"]
+
+
+@pytest.mark.skipif(not LESSON.exists(), reason="the notebooks are not built")
+def test_first_lesson_runs_and_its_slider_changes_the_picture(lab, chromium):
+    shutil.copy(LESSON, lab.folder)
+    notebook = browser.Notebook(chromium, lab, LESSON.name)
+    notebook.run_all()
+    assert notebook.errors() == [] and notebook.unrun() == []
+    assert notebook.alts() and all(notebook.alts())
+    first = notebook.picture()
+    notebook.press("ArrowRight")
+    notebook.wait_for_change(first)
+    assert notebook.errors() == []
