@@ -23,6 +23,17 @@ MUTANTS = [
     ("explain/cam.py", "maps = (w * A).sum(1)", "maps = (w * A).mean(1)", "test_cam.py"),
     ("explain/cam.py", "        maps = maps.relu()", "        maps = maps.abs()", "test_cam.py"),
     ("heatmap.py", 'align_corners=False)[:, 0]', 'align_corners=True)[:, 0]', "test_heatmap.py"),
+    ("rectifier.py", "passing = passing & (R > 0)", "passing = R > 0", "test_gradients.py"),
+    ("rectifier.py", "x > 0 if high is None else (x > 0) & (x < high)", "x > 0", "test_gradients.py"),
+    ("rectifier.py", "if ctx.gate.on:", "if True:", "test_gradients.py"),
+    ("rectifier.py", ' or spelling.endswith("_")', "", "test_gradients.py"),
+    ("explain/gradients.py", ".abs().amax(1)", ".amax(1).abs()", "test_gradients.py"),
+    ("explain/gradients.py", "+ spread[rows] * noise", "+ spread.mean() * noise", "test_gradients.py"),
+    ("explain/gradients.py", "arange(0.5, steps", "arange(0.0, steps", "test_gradients.py"),
+    ("explain/gradients.py", "(way * _mean", "(images * _mean", "test_gradients.py"),
+    ("explain/gradients.py", "total / n)", "total / len(samples))", "test_gradients.py"),
+    ("explain/gradients.py", ".repeat(len(samples))", ".repeat_interleave(len(samples))", "test_gradients.py"),
+    ("explain/gradients.py", "gap / rise.abs()", "gap / scores.abs()", "test_gradients.py"),
 ]  # fmt: skip
 
 
@@ -34,6 +45,7 @@ def test_planted_fault_is_noticed(file, code, fault, tests, tmp_path):
     assert text.count(code) == 1, f"{file} no longer holds {code!r} exactly once: mend the mutant"
     source.write_text(text.replace(code, fault))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{tests}"]
-    ran = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    copy_first = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}  # or the library here would come first
+    ran = subprocess.run(command, cwd=ROOT, env=copy_first, capture_output=True, text=True)
     assert ran.returncode == 1, ran.stdout[-2000:] + ran.stderr[-2000:]  # 1: tests ran, and some failed
     assert "failed" in ran.stdout
