@@ -45,7 +45,7 @@ def test_planted_fault_is_noticed(file, code, fault, tests, tmp_path):
     assert text.count(code) == 1, f"{file} no longer holds {code!r} exactly once: mend the mutant"
     source.write_text(text.replace(code, fault))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{tests}"]
-    copy_first = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}  # or the library here would come first
+    copy_first = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}  # else the library here is first
     ran = subprocess.run(command, cwd=ROOT, env=copy_first, capture_output=True, text=True)
     assert ran.returncode == 1, ran.stdout[-2000:] + ran.stderr[-2000:]  # 1: tests ran, and some failed
     assert "failed" in ran.stdout

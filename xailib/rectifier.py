@@ -79,7 +79,7 @@ class _Rectifier(torch.autograd.Function):
     """clamp(x, 0, high), with the gradient that its gate chooses at the time of the backward pass."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, high: float | None, gate: guided_relu, inplace: bool) -> Tensor:
+    def forward(ctx, x: Tensor, high: int | float | None, gate: guided_relu, inplace: bool) -> Tensor:
         ctx.gate = gate
         ctx.save_for_backward(x > 0 if high is None else (x > 0) & (x < high))
         if not inplace:
