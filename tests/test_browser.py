@@ -31,6 +31,17 @@ Explorer(compute, draw, height=slider(1, 4, 1, 1, "height"))
 """
 
 
+def test_a_missing_browser_skips_or_fails_as_asked(monkeypatch):
+    monkeypatch.setattr(browser, "_PROGRAMS", ())
+    monkeypatch.setattr(browser, "_PLACES", ())
+    monkeypatch.delenv("XAILIB_REQUIRE_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no Chromium"):
+        browser.executable()
+    monkeypatch.setenv("XAILIB_REQUIRE_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception, match="no Chromium"):
+        browser.executable()
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     browser.executable()

@@ -26,7 +26,7 @@ Numbers = Num[Tensor, " _"] | Num[np.ndarray, " _"] | Sequence[Number]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-_INCH = 100  # pixels of the page; pictures hold twice as many, for sharp screens
+_INCH, _SHARP = 100, 2  # pixels of the page in an inch, and pixels of the picture in each of these, for sharp screens
 
 
 class Figure(matplotlib.figure.Figure):
@@ -38,7 +38,7 @@ class Figure(matplotlib.figure.Figure):
     def __init__(self, *args, alt: str, layout: str = "constrained", **options):
         if not alt.strip():
             raise ValueError("alt is empty; describe in a sentence or two what the figure shows")
-        super().__init__(*args, layout=layout, **options)
+        super().__init__(*args, layout=layout, **{"dpi": _INCH} | options)
         self.alt = alt
 
     @property
@@ -49,7 +49,7 @@ class Figure(matplotlib.figure.Figure):
     def encoded(self, format: Literal["png", "jpeg"] = "png") -> bytes:
         """The picture as the bytes of a PNG or JPEG file, twice as wide as on the page."""
         file, options = BytesIO(), {"quality": 85} if format == "jpeg" else {}
-        self.savefig(file, format=format, dpi=2 * _INCH, pil_kwargs=options)
+        self.savefig(file, format=format, dpi=_SHARP * _INCH, pil_kwargs=options)
         return file.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
@@ -235,23 +235,28 @@ def _sheet(pictures: list, columns: int, alt: str, titles, row_titles, note) -> 
         x, y = left + at % columns * step_x, size[1] - at // columns * step_y - head - height
         panels.append(figure.add_axes((x / size[0], y / size[1], width / size[0], height / size[1])))
         panels[-1].set_axis_off()
+    figure.text(left / size[0], 0.08 / size[1], note or "", fontsize=9, color="0.3")
+    _entitle(panels, titles, panels[::columns], row_titles or [])
+    return figure, panels
+
+
+def _entitle(panels: list[Axes], titles: Sequence[str], firsts: list[Axes], row_titles: Sequence[str]) -> None:
     for axes, title in zip(panels, titles, strict=False):
         axes.set_title(title, loc="left", fontsize=10, pad=4)
-    for axes, title in zip(panels[::columns], row_titles or [], strict=False):
+    for axes, title in zip(firsts, row_titles, strict=False):
         axes.text(-0.03, 0.5, title, transform=axes.transAxes, rotation=90, ha="right", va="center", fontsize=10)
-    figure.text(left / size[0], 0.08 / size[1], note or "", fontsize=9, color="0.3")
-    return figure, panels
 
 
 def _draw(axes: Axes, picture: np.ndarray, heat, scale, boxes, opacity: Number) -> None:
     height, width = picture.shape[:2]
-    extent = (0, width, height, 0)
+    enlarged = width < _SHARP * axes.bbox.width
+    place = {"extent": (0, width, height, 0), "interpolation": "nearest" if enlarged else "antialiased"}
     if heat is None:
-        axes.imshow(picture, extent=extent)
+        axes.imshow(picture, **place)
     else:
         grey = picture @ np.float32([0.299, 0.587, 0.114])
-        axes.imshow(grey, extent=extent, cmap="gray", vmin=-0.25, vmax=1)  # lifted: visible under dark heat
-        axes.imshow(heat, extent=extent, alpha=opacity, **_colours(scale))
+        axes.imshow(grey, cmap="gray", vmin=-0.25, vmax=1, **place)  # lifted: visible under dark heat
+        axes.imshow(heat, alpha=opacity, **_colours(scale), **place)
         _bar(axes, scale, opacity)
     for x0, y0, x1, y1 in () if boxes is None else boxes.tolist():
         outline = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="white", linewidth=1.5)
@@ -265,7 +270,7 @@ def _colours(scale: tuple[Number, Number]) -> dict:
 def _bar(axes: Axes, scale: tuple[Number, Number], opacity: Number) -> None:
     """The colours below the picture as they appear on middle grey, with the values at their ends."""
     low, high = scale
-    tenth = 0.1 * axes.figure.dpi / axes.bbox.height  # of an inch, in the picture's own units
+    tenth = 0.1 * _INCH / axes.bbox.height  # of an inch, in the picture's own units
     bar = axes.inset_axes((0, -1.6 * tenth, 1, tenth))
     bar.imshow([[0.5]], extent=(0, 1, 0, 1), aspect="auto", cmap="gray", vmin=0, vmax=1)
     bar.imshow(np.linspace(low, high, 256)[None], extent=(0, 1, 0, 1), aspect="auto", alpha=opacity, **_colours(scale))
