@@ -1,11 +1,13 @@
-"""Does the test system bite? Planted faults, each beside its healthy twin, met by the real tools in a small clone."""
+"""Does the test system bite? Planted faults, beside healthy lessons, met by the real tools in a small clone."""
 
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
+import lessons
 import nbformat
 import pytest
 
@@ -19,8 +21,8 @@ HEAD = """# %% [markdown]
 # | You will | plant faults |
 # | You need | nothing |
 # | Minutes | 5 |
-# | Run time | quick 30 s · laptop 30 s · full 30 s |
-# | Memory | 2 GB |
+# | Run time | quick 1.5 s · laptop 2 s · full 2 s |
+# | Memory | 0.1 GB |
 # | Data | none |
 # | Network | no |
 
@@ -83,20 +85,56 @@ ipywidgets.interactive_output(draw, {"value": slider})
 """
 
 
-@pytest.fixture
-def clone(tmp_path):
-    """What it takes to build and test lessons, without this project's lessons."""
-    for part in PARTS:
-        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-        copy(ROOT / part, tmp_path / part)
-    return tmp_path
+SLOW = """# %%
+import time
+
+# %%
+time.sleep(100)
+
+# %%
+time.sleep(100)
+"""
+EXERCISE_FAULTS = {  # name: what is replaced, by what, and what the report says
+    "00_wrong_solution": ("return 2 * x", "return x + 3", "double: not yet. expected 4, found 5"),
+    "01_right_wrong": ("double(lambda x: x)", "double(lambda x: x + x)", "not caught: ✔ double: correct"),
+    "02_no_call": ("check.double(lambda x: x)", "x = 1", "a wrong answer calls one check"),
+    "03_spoils": ("check.double(lambda x: x)", "check.double(twice := lambda x: x)", "would spoil ['twice']"),
+    "04_one_wrong": ('\n# %% tags=["wrong"]\ncheck.double(lambda x: x / 0)', "", "need 2 cells tagged 'wrong' each"),
+    "05_unchecked": ("\n\ncheck.double(twice)", "\n", "must call every check"),
+    "06_given_away": ("    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION", "    return 2 * x", "correct"),
+    "07_stub_raises": ("check.double(twice)", "check.double(twice)\ntwice(1)", "NotImplementedError: your code here"),
+}
+LESSON_FAULTS = {  # name: code, and what the report says
+    "00_raises": ("assert 1 == 2", "AssertionError"),
+    "01_slow": ("import time; time.sleep(3)", "the head says quick 1.5 s"),
+    "02_large": ("text = bytearray(200_000_000)", "the head says 0.1 GB"),
+    "03_connects": ('import socket; socket.create_connection(("192.0.2.1", 80))', "asked for 192.0.2.1"),
+    "04_downloads": ('import urllib.request as r; r.urlopen("https://example.org")', "asked for example.org"),
+    "05_long_cell": ("x = 1\n" * 26, "a cell of 26 lines"),
+    "06_no_head": ("x = 1", "head cannot be read: no table row '| Memory | ... |'"),
+}
+LOOPBACK = (
+    "import socket\nwith socket.create_server(('127.0.0.1', 0)) as s:\n    socket.create_connection(s.getsockname())"
+)
 
 
-def plant(clone, text, name="00_fault.py"):
-    (clone / "lessons_src").mkdir(exist_ok=True)
-    (clone / "lessons_src" / name).write_text(text, encoding="utf-8")
-    return name
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """Makes what it takes to build and test the given sources, without this project's lessons."""
+
+    def make(sources):
+        folder = tmp_path_factory.mktemp("clone")
+        for part in PARTS:
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, folder / part)
+        (folder / "lessons_src").mkdir()
+        for name, text in sources.items():
+            (folder / "lessons_src" / f"{name}.py").write_text(text, encoding="utf-8")
+        assert lessons.build(folder) == 0
+        return folder
+
+    return make
 
 
 def python(clone, *arguments):
@@ -106,155 +144,123 @@ def python(clone, *arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-def build(clone):
-    status, said = python(clone, "tools/lessons.py", "build")
-    assert status == 0, said
+def run_pytest(clone, *arguments):
+    """The exit status, and what was said about each test: "" if it passed."""
+    status, said = python(clone, "-m", "pytest", "--junitxml=report.xml", *arguments)
+    assert (clone / "report.xml").exists(), said
+    cases = ElementTree.parse(clone / "report.xml").iter("testcase")
+    return status, {
+        f"{case.get('classname')}::{case.get('name')}": "\n".join(
+            part.get("message", "") + (part.text or "") for part in case
+        )
+        for case in cases
+    }
 
 
-def nbval(clone, *arguments):
-    flags = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120", "-q")
-    return python(clone, "-m", "pytest", *flags, *arguments, "notebooks")
+def about(reports, name):
+    return [said for test, said in reports.items() if name in test]
 
 
-def run_tests(clone, name, *arguments):
-    return python(clone, "-m", "pytest", "-q", f"tests/{name}", *arguments)
+def test_drifted_notebook(clone):
+    folder = clone({"00_fault": HEAD + "# %%\nx = 1\n"})
+    assert python(folder, "tools/lessons.py", "check")[0] == 0
+    (folder / "lessons_src/00_fault.py").write_text(HEAD + "# %%\nx = 2\n", encoding="utf-8")
+    status, said = python(folder, "tools/lessons.py", "check")
+    assert status == 1
+    assert "-x = 1" in said and "+x = 2" in said and "make notebooks" in said
 
 
 # --- notebooks -------------------------------------------------------------------------------------------------------
 
 
-def test_drifted_notebook(clone):
-    plant(clone, HEAD + "# %%\nx = 1\n")
-    build(clone)
-    assert python(clone, "tools/lessons.py", "check")[0] == 0
-    plant(clone, HEAD + "# %%\nx = 2\n")
-    status, said = python(clone, "tools/lessons.py", "check")
+@pytest.fixture(scope="module")
+def notebooks(clone):
+    return clone(
+        {
+            "00_map": HEAD + HEATMAP,
+            "01_zeros": HEAD + HEATMAP.replace("weights=gradcam", "weights=lambda e: 0 * gradcam(e)"),
+            "02_widget": HEAD + WIDGET,
+            "03_raising": HEAD + WIDGET.replace("value=2", "value=0"),
+            "04_slow": HEAD + SLOW,
+        }
+    )
+
+
+def test_notebooks_under_nbval(notebooks):
+    status, reports = run_pytest(
+        notebooks, "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=10", "notebooks"
+    )
     assert status == 1
-    assert "-x = 1" in said and "+x = 2" in said and "make notebooks" in said
+    assert about(reports, "00_map") == [""] * 4
+    assert about(reports, "02_widget") == [""] * 2
+    *before, claim, after = about(reports, "01_zeros")
+    assert before == ["", ""]
+    assert "the heat map shows nothing" in claim
+    assert "an earlier cell of this notebook failed" in after
+    assert "division by zero" in about(reports, "03_raising")[1]
+    assert "Timeout" in about(reports, "04_slow")[1]
+    assert "an earlier cell of this notebook failed" in about(reports, "04_slow")[2]
 
 
-def test_heat_map_of_zeros(clone):
-    plant(clone, HEAD + HEATMAP)
-    build(clone)
-    status, said = nbval(clone)
-    assert status == 0, said
-    plant(clone, HEAD + HEATMAP.replace("weights=gradcam", "weights=lambda e: 0 * gradcam(e)"))
-    build(clone)
-    status, said = nbval(clone)
+def test_execute(notebooks):
+    names = ("00_map", "01_zeros", "03_raising")
+    status, said = python(
+        notebooks, "tools/lessons.py", "execute", "-j", "2", *(f"notebooks/{name}.ipynb" for name in names)
+    )
     assert status == 1
-    assert "the heat map shows nothing" in said
-    assert "1 failed, 2 passed, 1 skipped" in said
-
-
-def test_cell_without_end(clone):
-    plant(clone, HEAD + "# %%\nimport time\n\n# %%\ntime.sleep(100)\n\n# %%\nx = 1\n")
-    build(clone)
-    status, said = nbval(clone, "--nbval-cell-timeout=1")
-    assert status == 1
-    assert "1 failed" in said
-
-
-@pytest.mark.parametrize("value, status", [(2, 0), (0, 1)])
-def test_raising_widget_callback(clone, value, status):
-    plant(clone, HEAD + WIDGET.replace("value=2", f"value={value}"))
-    build(clone)
-    assert nbval(clone)[0] == status
-    found, said = python(clone, "tools/lessons.py", "execute", "-j", "2")
-    assert found == status, said
-    assert ("in a widget: ZeroDivisionError: division by zero" in said) == bool(status)
-    executed = nbformat.read(clone / "build/executed/notebooks/00_fault.ipynb", as_version=4)
-    assert executed.cells[1].execution_count == 1
-
-
-def test_execute_reports_a_failing_cell_and_still_runs_the_others(clone):
-    plant(clone, HEAD + "# %%\nprint('fine')\n", "00_fine.py")
-    plant(clone, HEAD + "# %%\nundefined_name\n", "01_broken.py")
-    build(clone)
-    status, said = python(clone, "tools/lessons.py", "execute")
-    assert status == 1
-    assert "FAILED notebooks/01_broken.ipynb" in said and "undefined_name" in said
-    assert "1 of 2 notebooks ran" in said
-    fine = nbformat.read(clone / "build/executed/notebooks/00_fine.ipynb", as_version=4)
-    assert fine.cells[1].outputs[0].text == "fine\n"
+    assert "1 of 3 notebooks ran without an error" in said
+    assert "FAILED notebooks/01_zeros.ipynb" in said and "the heat map shows nothing" in said
+    assert "FAILED notebooks/03_raising.ipynb\nin a widget: ZeroDivisionError: division by zero" in said
+    executed = nbformat.read(notebooks / "build/executed/notebooks/00_map.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].data["text/plain"] == "torch.Size([1, 16, 16])"
 
 
 # --- exercises -------------------------------------------------------------------------------------------------------
 
 
-def test_healthy_exercise(clone):
-    plant(clone, EXERCISE, "00_fault_ex.py")
-    status, said = run_tests(clone, "test_exercises.py")
-    assert status == 0, said
-    assert "2 passed" in said
+@pytest.fixture(scope="module")
+def exercises(clone):
+    sources = {"90_healthy_ex": EXERCISE}
+    for name, (old, new, _) in EXERCISE_FAULTS.items():
+        assert old in EXERCISE
+        sources[f"{name}_ex"] = EXERCISE.replace(old, new, 1)
+    return run_pytest(clone(sources), "tests/test_exercises.py")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "complaint"),
-    [
-        ("return 2 * x", "return x + 3", "double: not yet. expected 4, found 5"),  # a wrong solution
-        ("double(lambda x: x)", "double(lambda x: x + x)", "not caught: ✔ double: correct"),
-        ('tags=["wrong"]\ncheck.double(lambda x: x)', 'tags=["wrong"]\nx = 1', "a wrong answer calls one check"),
-        ("check.double(lambda x: x)", "check.double(twice := lambda x: x)", "would spoil ['twice']"),
-        ("check.double(lambda x: x / 0)", "...", "a wrong answer calls one check"),
-        ('\n# %% tags=["wrong"]\ncheck.double(lambda x: x / 0)', "", "need 2 cells tagged 'wrong' each"),
-        ("\n\ncheck.double(twice)", "\n", "must call every check"),
-        ("    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION", "    return 2 * x", "'double': 'correct'"),
-        ("check.double(twice)", "check.double(twice)\ntwice(1)", "NotImplementedError: your code here"),  # stub raises
-    ],
-)
-def test_faulty_exercise(clone, old, new, complaint):
-    assert old in EXERCISE
-    plant(clone, EXERCISE.replace(old, new), "00_fault_ex.py")
-    status, said = run_tests(clone, "test_exercises.py")
-    assert status == 1, said
-    assert complaint in said, said
+@pytest.mark.parametrize("name", EXERCISE_FAULTS)
+def test_faulty_exercise(exercises, name):
+    status, reports = exercises
+    assert status == 1
+    assert EXERCISE_FAULTS[name][2] in "".join(about(reports, name))
+
+
+def test_healthy_exercise(exercises):
+    assert about(exercises[1], "90_healthy") == ["", ""]
 
 
 # --- scripts and budgets ---------------------------------------------------------------------------------------------
 
 
-def test_healthy_lesson(clone):
-    plant(clone, HEAD + "# %%\nassert True\n")
-    build(clone)
-    status, said = run_tests(clone, "test_lessons.py")
-    assert status == 0, said
+@pytest.fixture(scope="module")
+def scripts(clone):
+    sources = {name: f"{HEAD}# %%\n{code}\n" for name, (code, _) in LESSON_FAULTS.items()}
+    sources["06_no_head"] = sources["06_no_head"].replace("# | Memory | 0.1 GB |\n", "")
+    sources["90_healthy"] = f"{HEAD}# %%\n{LOOPBACK}\n"
+    return run_pytest(clone(sources), "tests/test_lessons.py")
 
 
-@pytest.mark.parametrize(
-    ("code", "complaint"),
-    [
-        ("assert 1 == 2", "AssertionError"),
-        ("import time; time.sleep(3)", "the head says quick 1 s"),
-        ("text = bytearray(200_000_000)", "the head says 0.1 GB"),
-        ('import socket; socket.create_connection(("192.0.2.1", 80))', "asked for 192.0.2.1"),
-        ('import urllib.request as r; r.urlopen("https://example.org")', "asked for example.org"),
-        ("x = 1\n" * 26, "a cell of 26 lines"),
-    ],
-)
-def test_faulty_lesson(clone, code, complaint):
-    plant(clone, HEAD.replace("quick 30 s", "quick 1 s").replace("2 GB", "0.1 GB") + f"# %%\n{code}\n")
-    build(clone)
-    status, said = run_tests(clone, "test_lessons.py")
-    assert status == 1, said
-    assert complaint in said
-    assert "1 failed" in said
-
-
-def test_lesson_without_a_head(clone):
-    plant(clone, HEAD.replace("# | Memory | 2 GB |\n", "") + "# %%\nx = 1\n")
-    build(clone)
-    status, said = run_tests(clone, "test_lessons.py")
+@pytest.mark.parametrize("name", LESSON_FAULTS)
+def test_faulty_lesson(scripts, name):
+    status, reports = scripts
     assert status == 1
-    assert "head cannot be read: no table row '| Memory | ... |'" in said
+    assert LESSON_FAULTS[name][1] in "".join(about(reports, name))
 
 
-def test_loopback_is_no_internet(clone):
-    server = "import socket\nwith socket.create_server(('127.0.0.1', 0)) as s:\n"
-    plant(clone, HEAD + f"# %%\n{server}    socket.create_connection(s.getsockname()).close()\n")
-    build(clone)
-    status, said = run_tests(clone, "test_lessons.py")
-    assert status == 0, said
+def test_healthy_lesson_may_use_loopback(scripts):
+    assert about(scripts[1], "90_healthy") == [""] * 3
 
 
 def test_no_lessons_at_all(clone):
-    assert run_tests(clone, "test_lessons.py", "-k", "there_are_lessons")[0] == 1
+    status, reports = run_pytest(clone({}), "tests/test_lessons.py")
+    assert status == 1
+    assert "nothing below was tested" in "".join(about(reports, "there_are_lessons"))
