@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from xailib import explain
+from xailib.models import ViT
 
 
 class TinyNet(nn.Module):
@@ -29,6 +30,11 @@ def tiny(seed: int = 0) -> TinyNet:
     return net.eval()
 
 
+def tiny_vit(seed: int = 0, **options) -> ViT:
+    torch.manual_seed(seed)
+    return ViT(size=16, patch=4, classes=4, dim=16, depth=3, heads=2, **options).eval()
+
+
 def batch(b: int = 3, size: int = 16, seed: int = 1):
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(b, 3, size, size, generator=generator), torch.arange(b) % 4
@@ -45,4 +51,13 @@ METHODS |= {
     "guided_backprop": explain.guided_backprop,
     "smoothgrad": partial(explain.smoothgrad, n=3),
     "integrated_gradients": partial(explain.integrated_gradients, steps=4),
+}
+
+# the same for `tiny_vit`
+METHODS_VIT = {
+    "raw_attention": explain.raw_attention,
+    "rollout": explain.rollout,
+    "tibav": explain.tibav,
+    "tibav, attention": partial(explain.tibav, relevance="attention"),
+    "gradcam": partial(explain.cam, layer="blocks.2.norm1", weights=explain.gradcam),
 }
