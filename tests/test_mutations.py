@@ -3,7 +3,6 @@
 A fault is a replacement in one source file; the family's tests run on a copy of the library that has it.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -39,13 +38,14 @@ MUTANTS = [
 
 @pytest.mark.parametrize("file, code, fault, tests", MUTANTS, ids=lambda part: part[-40:])
 def test_planted_fault_is_noticed(file, code, fault, tests, tmp_path):
-    shutil.copytree(ROOT / "xailib", tmp_path / "xailib", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("xailib", "tests"):  # the tests move too: beside their conftest.py the library here would come first
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
     source = tmp_path / "xailib" / file
     text = source.read_text()
     assert text.count(code) == 1, f"{file} no longer holds {code!r} exactly once: mend the mutant"
     source.write_text(text.replace(code, fault))
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{tests}"]
-    copy_first = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}  # else the library here is first
-    ran = subprocess.run(command, cwd=ROOT, env=copy_first, capture_output=True, text=True)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 1, ran.stdout[-2000:] + ran.stderr[-2000:]  # 1: tests ran, and some failed
     assert "failed" in ran.stdout
