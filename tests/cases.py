@@ -1,4 +1,4 @@
-"""Every method of `xailib.explain` on one small network, for the tests that hold for all of them (test_invariants.py)."""
+"""Every method of `xailib.explain` on a small network, for the tests that hold for all of them (test_invariants.py)."""
 
 from functools import partial
 

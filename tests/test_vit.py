@@ -68,5 +68,5 @@ def test_bad_options_are_named(options, message):
 
 
 def test_images_of_another_size_are_named():
-    with pytest.raises(ValueError, match="takes images of 16 x 16 pixels, found .32, 16."):
+    with pytest.raises(ValueError, match="takes images of 16 x 16, found .32, 16."):
         vit()(torch.rand(1, 3, 32, 16))

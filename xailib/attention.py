@@ -44,13 +44,13 @@ def recorded_attention(model: nn.Module, *, differentiable: bool = False) -> Ite
 def _check(attention: list[Tensor], model: nn.Module) -> None:
     name = model._get_name()
     if not attention:
-        raise ValueError(f"no attention was computed in {name}; rollout and its kin explain vision transformers, cam any network")
+        raise ValueError(f"no attention was computed in {name}: it is no transformer; explain it with cam")
     sizes = sorted({(len(A), *A.shape[2:]) for A in attention})
     if len(sizes) > 1 or sizes[0][1] != sizes[0][2]:
         found = ", ".join(f"{b} x [{n} {m}]" for b, n, m in sizes)
         raise ValueError(
-            f"the attention of {name} is not between the same tokens in every block, found {found}: it is cut into windows "
-            "or pools its tokens; explain it with cam or opticam at one of its layers"
+            f"the attention of {name} is not between the same tokens in every block, found {found}: it is cut into "
+            "windows or pools its tokens; explain it with cam or opticam at one of its layers"
         )
 
 
@@ -81,7 +81,7 @@ class _Recorder(TorchFunctionMode):
 
     def attend(self, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **rest):
         if is_causal or rest.get("enable_gqa") or query.ndim != 4:
-            raise ValueError(f"attention over {tuple(query.shape)}, causal or grouped, is not that of image tokens [b heads n d]")
+            raise ValueError("attention that is causal, grouped, or not over [b heads n d] is not that of image tokens")
         scores = torch.matmul(query, key.transpose(-2, -1)) * (query.shape[-1] ** -0.5 if scale is None else scale)
         if attn_mask is not None and attn_mask.dtype == torch.bool:
             scores = scores.masked_fill(~attn_mask, -torch.inf)
@@ -92,10 +92,10 @@ class _Recorder(TorchFunctionMode):
 
     def multi_head(self, query, key, value, **given):
         """`nn.MultiheadAttention` over tokens [n b k], as torchvision uses it, in terms of `attend`."""
-        use = SimpleNamespace(**given)
-        extras = (use.bias_k, use.bias_v, given.get("key_padding_mask"), given.get("attn_mask"), given.get("q_proj_weight"))
-        if not (query is key is value) or query.ndim != 3 or use.add_zero_attn or any(x is not None for x in extras):
-            raise ValueError("nn.MultiheadAttention is read where it is plain self-attention of one batch, without masks")
+        use, extras = SimpleNamespace(**given), ("bias_k", "bias_v", "key_padding_mask", "attn_mask", "q_proj_weight")
+        plain = query is key is value and query.ndim == 3 and not use.add_zero_attn
+        if not plain or any(given.get(name) is not None for name in extras):
+            raise ValueError("nn.MultiheadAttention can be read as plain self-attention only: one input, no masks")
         joined = F.linear(query, use.in_proj_weight, use.in_proj_bias).unflatten(-1, (3, use.num_heads, -1))
         tokens = self.attend(*joined.permute(2, 1, 3, 0, 4).unbind(0), dropout_p=use.dropout_p if use.training else 0.0)
         output = F.linear(tokens.permute(2, 0, 1, 3).flatten(2), use.out_proj_weight, use.out_proj_bias)

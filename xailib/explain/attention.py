@@ -13,7 +13,6 @@ mean of its patches, the mean of their rows. Raw attention and rollout do not de
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import reduce
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -71,7 +70,7 @@ def tibav(
     images: Float[Tensor, "b c H W"],
     targets: Int[Tensor, " b"],
     *,
-    relevance: Literal["lrp", "attention"] = "lrp",
+    relevance: str = "lrp",
     start_layer: int = 0,
     grid: tuple[int, int] | None = None,
 ) -> Float[Tensor, "b H W"]:
@@ -80,7 +79,7 @@ def tibav(
     "Transformer interpretability beyond attention visualization" (Chefer et al., CVPR 2021). `relevance="lrp"` is the
     paper's, by the rules of `xailib.explain.relevance`; `"attention"` puts the attention itself in its place, cheaper
     and for more networks (Chefer et al., ICCV 2021). `start_layer` leaves out the blocks before it (the authors'
-    pictures: 1). Raises ValueError as `raw_attention` does, and where an operation of the network has no relevance rule.
+    pictures: 1). Raises ValueError as `raw_attention` does, and for an operation that has no relevance rule.
     """
     if relevance not in ("lrp", "attention"):
         raise ValueError(f"relevance must be 'lrp' or 'attention', found {relevance!r}")
@@ -101,7 +100,7 @@ def with_identity(A: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
 
 
 def chain(layers: Sequence[Float[Tensor, "*b n n"]]) -> Float[Tensor, "*b n n"]:
-    """The product A_L ... A_1 of the layers A_1, ..., A_L: what each token of the last takes from those of the first."""
+    """The product A_L ... A_1 of layers A_1, ..., A_L: what each token at the top takes from each at the bottom."""
     return reduce(lambda below, A: A @ below, layers)
 
 
@@ -118,7 +117,7 @@ def _from(start_layer: int, layers: Sequence[Tensor]) -> Sequence[Tensor]:
 # --- one forward pass, seen through its attention ---------------------------------------------------------------------
 
 
-def _record(model: nn.Module, images: Tensor, targets: Tensor, *, differentiable: bool = False) -> tuple[list[Tensor], Tensor]:
+def _record(model: nn.Module, images: Tensor, targets: Tensor, *, differentiable=False) -> tuple[list[Tensor], Tensor]:
     """The attention of each block [b heads n n], and the target's logit."""
     with nullcontext() if differentiable else torch.no_grad():
         with recorded_attention(model, differentiable=differentiable) as attention:
@@ -136,7 +135,7 @@ def _relevance(model: nn.Module, images: Tensor, targets: Tensor) -> list[Tensor
 def _map(model: nn.Module, images: Tensor, flow: Float[Tensor, "b n n"], grid: tuple[int, int] | None) -> Tensor:
     """How much of each patch flows to what the classifier reads, as a map of the image's size."""
     if len(flow) != len(images):
-        raise ValueError(f"{len(images)} images have {len(flow)} attention maps: it is cut into windows; use cam or opticam")
+        raise ValueError(f"{len(images)} images have {len(flow)} attention maps: windows have no common map; use cam")
     places = read_grid(model, model, flow, images, grid)
     read = flow[:, _read_tokens(model, places.prefix)].mean(1)
     return heatmap.resize(places.maps(read[..., None])[:, 0], images.shape[2:])
@@ -144,8 +143,7 @@ def _map(model: nn.Module, images: Tensor, flow: Float[Tensor, "b n n"], grid: t
 
 def _read_tokens(model: nn.Module, prefix: int) -> slice:
     """The tokens whose mean the classifier reads: the class token, or all patches."""
-    pools = [pool for module in model.modules() if isinstance(pool := getattr(module, "global_pool", None), str)]  # timm's
-    pool = pools[0] if pools else "token"
+    pool = next((module.global_pool for module in model.modules() if hasattr(module, "global_pool")), "token")  # timm
     if pool not in ("token", "avg"):
-        raise ValueError(f"the classifier reads its tokens by global_pool={pool!r}, not a class token or a mean; use cam")
+        raise ValueError(f"the classifier reads neither a class token nor a mean, but global_pool={pool!r}; use cam")
     return slice(prefix, None) if pool == "avg" or prefix == 0 else slice(0, 1)

@@ -50,7 +50,7 @@ def product(R: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def addition(R: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Each summand takes its share place by place; then the two are balanced, image by image, so that neither explodes."""
+    """Each summand takes its share place by place; then the two are balanced, image by image, lest one explodes."""
     share = _ratio(R, a + b)
     parts = a * share, b * share
     sums = [_image_sum(part) for part in parts]

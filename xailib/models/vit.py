@@ -7,8 +7,6 @@ An image is cut into patches, each patch becomes a token, a class token joins th
 Names follow timm, so whatever explains a timm ViT (`layer="blocks.5.norm1"`, rollout, TIBAV) explains this one.
 """
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -37,7 +35,8 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n dim"]:
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # each [b heads n d]
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [b heads n d]
         heads = F.scaled_dot_product_attention(query, key, value)
         return self.proj(heads.transpose(1, 2).flatten(2))
 
@@ -45,9 +44,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention between tokens, then a small network on each token alone; both only add to what is there."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float):
+    def __init__(self, dim: int, heads: int, mlp_ratio: int):
         super().__init__()
-        hidden = int(dim * mlp_ratio)
+        hidden = mlp_ratio * dim
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
@@ -75,8 +74,8 @@ class ViT(nn.Module):
         dim: int = 192,
         depth: int = 6,
         heads: int = 3,
-        mlp_ratio: float = 4,
-        pool: Literal["cls", "mean"] = "cls",
+        mlp_ratio: int = 4,
+        pool: str = "cls",
     ):
         super().__init__()
         _check(size, patch, dim, heads, pool)
@@ -94,7 +93,7 @@ class ViT(nn.Module):
     def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b classes"]:
         """The logits. Raises ValueError for images of another size, for which there are no position embeddings."""
         if images.shape[2:] != (self.size, self.size):
-            raise ValueError(f"this ViT takes images of {self.size} x {self.size} pixels, found {tuple(images.shape[2:])}")
+            raise ValueError(f"this ViT takes images of {self.size} x {self.size}, found {tuple(images.shape[2:])}")
         patches = self.patch_embed(images)
         x = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1) + self.pos_embed
         for block in self.blocks:
@@ -105,7 +104,7 @@ class ViT(nn.Module):
 
 def _check(size: int, patch: int, dim: int, heads: int, pool: str) -> None:
     if size % patch:
-        raise ValueError(f"patches of {patch} pixels do not tile an image of {size} pixels; choose a divisor of the size")
+        raise ValueError(f"patches of {patch} pixels do not tile an image of {size} pixels; choose a divisor of it")
     if dim % heads:
         raise ValueError(f"{heads} heads do not divide the {dim} dimensions of a token")
     if pool not in ("cls", "mean"):
