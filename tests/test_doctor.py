@@ -93,10 +93,10 @@ def test_kernel_of_another_python(monkeypatch):
 def test_a_silent_network_costs_seconds_not_minutes(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "SECONDS", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(5))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(2) or [])
     start = time.perf_counter()
     assert all(line.startswith("note: https://") for line in doctor.internet())
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 1
 
 
 def test_any_answer_is_an_answer(monkeypatch):
