@@ -175,11 +175,12 @@ class Notebook:
         place.first.wait_for(timeout=1000 * seconds)
         return True
 
-    def press(self, key: str, slider: int = 0) -> None:
-        """Presses a key on a slider, as someone without a mouse would."""
+    def nudge(self, slider: int = 0) -> None:
+        """Moves a slider one step by key, as someone without a mouse would: to the right, or back from its end."""
         handle = self.page.locator(".jp-OutputArea-output .widget-slider .noUi-handle").nth(slider)
+        at_end = float(handle.get_attribute("aria-valuenow")) >= float(handle.get_attribute("aria-valuemax"))
         handle.focus()
-        handle.press(key)
+        handle.press("ArrowLeft" if at_end else "ArrowRight")
 
     def picture(self, at: int = 0) -> str:
         """A fingerprint of the picture of a widget."""

@@ -69,12 +69,16 @@ def test_small_notebook_shows_pictures_and_errors(lab, chromium):
     assert notebook.errors() == [] and notebook.unrun() == []
     assert notebook.alts() == ["Espresso is by far the likeliest class."]
     first = notebook.picture()
-    notebook.press("ArrowRight")  # to 2
+    notebook.nudge()  # to 2
     notebook.wait_for_change(first)
     assert notebook.says("Heat up to 2, top right.")
-    notebook.press("ArrowRight")  # to 3, which raises
+    notebook.nudge()  # to 3, which raises
     assert notebook.says("RuntimeError: no map of height 3")
     assert "RuntimeError: no map of height 3" in notebook.errors()
+    notebook.nudge()  # to 4, the end
+    assert notebook.says("Heat up to 4, top right.") and notebook.errors() == []
+    notebook.nudge()  # back to 3
+    assert notebook.says("RuntimeError: no map of height 3")
 
 
 def test_a_raising_cell_is_noticed(lab, chromium):
@@ -92,6 +96,6 @@ def test_first_lesson_runs_and_its_slider_changes_the_picture(lab, chromium):
     assert notebook.errors() == [] and notebook.unrun() == []
     assert notebook.alts() and all(notebook.alts())
     first = notebook.picture()
-    notebook.press("ArrowRight")
+    notebook.nudge()
     notebook.wait_for_change(first)
     assert notebook.errors() == []
