@@ -96,6 +96,18 @@ def test_errors_are_shown_and_raised_and_leave_no_old_picture(explorer):
     assert explorer.status == "Heat up to 4." and explorer._picture.layout.visibility == "visible"
 
 
+def test_a_drawing_that_fails_leaves_half_a_result_nowhere():
+    def draw(result):
+        if result == 1:
+            raise ValueError("no drawing of 1")
+        return figure(result)
+
+    explorer = Explorer(lambda n: n, draw, n=slider(0, 5, 0, 1, "n"))
+    with pytest.raises(ValueError, match="no drawing of 1"):
+        explorer.controls["n"].value = 1
+    assert explorer.result is explorer.figure is None and explorer.status == "ValueError: no drawing of 1"
+
+
 def test_says_that_it_computes():
     said = []
     explorer = Explorer(

@@ -95,12 +95,12 @@ class Explorer:
         if self._held:
             return
         values = {name: control.value for name, control in self.controls.items()}
-        self.result = self.figure = None
         try:
             self.result = self._compute(**{name: values[name] for name in self._inputs})
             self.figure = self._draw(self.result, **{name: values[name] for name in self._looks})
             self._show(self.figure)
         except Exception as error:
+            self.result = self.figure = None
             self._picture.layout.visibility = "hidden"  # the last picture would belong to other values
             self._say(f"{type(error).__name__}: {error}", "alert")
             raise
@@ -141,5 +141,7 @@ def _parameters(function: Callable, controls: Mapping, skip: int = 0) -> list[st
         return list(controls)
     missing = [p.name for p in parameters if p.name not in controls and p.default is p.empty]
     if missing:
-        raise ValueError(f"{function.__name__} needs {missing}, but the controls are {list(controls)}")
+        raise ValueError(
+            f"{getattr(function, '__name__', function)} needs {missing}, but the controls are {list(controls)}"
+        )
     return [parameter.name for parameter in parameters if parameter.name in controls]
