@@ -397,6 +397,13 @@ def test_inference_mode_around_and_tensors_from_inside_it():
             assert torch.equal(method(model, images.clone(), targets.clone()), expected)
 
 
+def test_images_that_require_gradients_get_plain_maps():
+    images, targets = batch()
+    images.requires_grad_()
+    for method in (explain.saliency, explain.guided_backprop, explain.smoothgrad, explain.integrated_gradients):
+        assert not method(tiny(), images, targets).requires_grad and images.grad is None
+
+
 def test_half_precision_gives_float32_maps():
     images, targets = batch()
     expected = explain.guided_backprop(tiny(), images, targets)

@@ -5,8 +5,8 @@ Guided backpropagation (Springenberg et al., ICLR workshop 2015) differs from th
     R_in = 1[x > 0] R_out               plain
     R_in = 1[x > 0] 1[R_out > 0] R_out  guided        (ReLU6: 1[0 < x < 6])
 
-so a network must not be rebuilt for it. Calls of rectifiers are caught where all their spellings meet: modules,
-functions and methods, in place or not. Nothing is changed on the network.
+so nothing on the network needs to change. The calls are caught instead, where all spellings of a rectifier meet:
+modules, functions and methods, in place or not.
 """
 
 import torch

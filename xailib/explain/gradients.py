@@ -67,15 +67,15 @@ def smoothgrad(
     n: int = 25,
     sigma: float = 0.15,
     guided: bool = False,
-    chunk: int = 32,
+    chunk: int = 16,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "b H W"]:
     """The mean gradient of `n` noisy copies of each image, summed over colours (SmoothGrad; Smilkov et al., 2017).
 
     The noise is Gaussian, with a standard deviation of `sigma` times the image's range (max - min), the same draw for
     every image of a batch; noisy pixels may leave [0, 1]. `guided` smooths the guided gradient. Without a `generator`
-    each call draws the same noise. At most `chunk` copies are in memory at once. Raises ValueError as `gradient` does,
-    and for n or chunk below 1 or a negative sigma.
+    each call draws the same noise. At most `chunk` copies are in memory at once (about 100 MiB each for ResNet-50 at
+    224 x 224). Raises ValueError as `gradient` does, and for n or chunk below 1 or a negative sigma.
     """
     _check_counts(n=n, chunk=chunk)
     if not 0 <= sigma < float("inf"):
@@ -99,7 +99,7 @@ def integrated_gradients(
     *,
     steps: int = 50,
     baseline: Tensor | None = None,
-    chunk: int = 32,
+    chunk: int = 16,
 ) -> Float[Tensor, "b H W"]:
     """What each pixel adds to the score on the way from a baseline image to the image, summed over colours:
     (x - x') times the mean gradient on the straight line between them (Sundararajan et al., ICML 2017, eq. 1).
@@ -110,7 +110,7 @@ def integrated_gradients(
     """
     _check_counts(steps=steps, chunk=chunk)
     baseline = _baseline(images, baseline)
-    way = images - baseline
+    way = (images - baseline).detach()
     alphas = torch.arange(0.5, steps, dtype=images.dtype, device=images.device) / steps
 
     def copies(rows: Tensor, samples: Tensor) -> Tensor:
