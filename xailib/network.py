@@ -11,13 +11,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 Layer = str | nn.Module
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
-    """The Python model behind `torch.compile`, which ignores hooks that come after compilation; else the model itself."""
+    """The Python model behind `torch.compile`, which ignores hooks that come after compilation; else the model."""
     return getattr(model, "_orig_mod", model)
 
 
@@ -35,7 +34,9 @@ def find_layer(model: nn.Module, layer: Layer) -> nn.Module:
             raise ValueError(f"the given {type(layer).__name__} is not a layer of this {model._get_name()}")
         return layer
     if not isinstance(layer, str):
-        raise ValueError(f"layer must be a name or a module, found {type(layer).__name__}; use cam's layer of one network")
+        raise ValueError(
+            f"layer must be a name or a module, found {type(layer).__name__}; use cam's layer of one network"
+        )
     try:
         return model.get_submodule(layer) if layer else model
     except AttributeError:
@@ -67,7 +68,9 @@ def class_scores(logits: Tensor, targets: Int[Tensor, " b"]) -> Float[Tensor, " 
         raise ValueError(f"the network must return logits [b classes], found {found}; wrap it so that it does")
     classes = logits.shape[1]
     if targets.min() < 0 or targets.max() >= classes:
-        raise ValueError(f"targets must lie in 0..{classes - 1}, found {targets.min().item()} to {targets.max().item()}")
+        raise ValueError(
+            f"targets must lie in 0..{classes - 1}, found {targets.min().item()} to {targets.max().item()}"
+        )
     with torch.inference_mode(False), torch.enable_grad():  # also where the caller switched gradients off
         scores = logits.gather(1, targets[:, None])[:, 0]
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
@@ -96,6 +99,17 @@ def linear_head(model: nn.Module, A: Float[Tensor, "b k h w"], logits: Tensor) -
     )
 
 
+def channels_last(model: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The images laid out channels last in memory, where many convolutions run faster, if the network takes them so."""
+    laid_out = images.contiguous(memory_format=torch.channels_last)
+    try:
+        with torch.no_grad():
+            model(laid_out[:1])
+    except RuntimeError:  # a network that reshapes with .view() needs the order of dimensions in memory
+        return images
+    return laid_out
+
+
 # --- cutting a network at its layers ----------------------------------------------------------------------------------
 
 
@@ -122,9 +136,13 @@ def cut(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> tuple[list
 
     def take(module: nn.Module, _, output: Tensor) -> Tensor:
         if module in outputs:
-            raise ValueError(f"layer {names[module]!r} runs more than once in a forward pass; choose one that runs once")
+            raise ValueError(
+                f"layer {names[module]!r} runs more than once in a forward pass; choose one that runs once"
+            )
         if not isinstance(output, Tensor):
-            raise ValueError(f"layer {names[module]!r} returns {type(output).__name__}, not a tensor; choose a layer inside it")
+            raise ValueError(
+                f"layer {names[module]!r} returns {type(output).__name__}, not a tensor; choose a layer inside it"
+            )
         outputs[module] = output if output.requires_grad else output.detach().clone().requires_grad_()
         torch.set_grad_enabled(True)  # ends with the no_grad block below
         return outputs[module].clone()

@@ -3,18 +3,18 @@
 from xailib.explain.attention import raw_attention, rollout, tibav
 from xailib.explain.cam import (
     WEIGHTS,
-    Evidence,
     cam,
     classic_cam,
-    collect,
-    collect_layers,
     combine,
+    fakecam,
     gradcam,
     gradcam_pp,
     hirescam,
     layercam,
     xgradcam,
 )
+from xailib.explain.evidence import Evidence, collect, collect_layers
+from xailib.explain.fusion import layercam_fusion
 from xailib.explain.gradients import (
     completeness_error,
     gradient,
@@ -24,16 +24,25 @@ from xailib.explain.gradients import (
     saliency,
     smoothgrad,
 )
+from xailib.explain.lime import lime
+from xailib.explain.masked_cam import ablationcam, scorecam
+from xailib.explain.opticam import Trace, opticam, opticam_trace
+from xailib.explain.optimised_masks import extremal_perturbation, meaningful_perturbation
+from xailib.explain.perturbation import occlusion, rise
 
 __all__ = [
     "WEIGHTS",
     "Evidence",
+    "Trace",
+    "ablationcam",
     "cam",
     "classic_cam",
     "collect",
     "collect_layers",
     "combine",
     "completeness_error",
+    "extremal_perturbation",
+    "fakecam",
     "gradcam",
     "gradcam_pp",
     "gradient",
@@ -42,9 +51,17 @@ __all__ = [
     "input_gradient",
     "integrated_gradients",
     "layercam",
+    "layercam_fusion",
+    "lime",
+    "meaningful_perturbation",
+    "occlusion",
+    "opticam",
+    "opticam_trace",
     "raw_attention",
+    "rise",
     "rollout",
     "saliency",
+    "scorecam",
     "smoothgrad",
     "tibav",
     "xgradcam",

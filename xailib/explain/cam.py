@@ -12,62 +12,19 @@ weights: `[b k 1 1]`, one number per channel, or `[b k h w]`, one per channel an
 A is the layer's output and G = dy_c/dA the gradient of the target's logit y_c (not of the loss or the probability).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from collections.abc import Callable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xailib import heatmap, network
-from xailib.grid import Grid, read_grid
-from xailib.inputs import check_targets, explainer
+from xailib.explain.evidence import Evidence, collect
+from xailib.explain.masked_cam import ablationcam, scorecam
+from xailib.inputs import explainer
 from xailib.network import Layer
 
-Weights = Callable[["Evidence"], Tensor]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one forward pass shows of one layer, for images and their target classes."""
-
-    model: nn.Module
-    layer: Layer
-    images: Float[Tensor, "b c H W"]
-    targets: Int[Tensor, " b"]
-    logits: Float[Tensor, "b classes"] = field(repr=False)
-    scores: Float[Tensor, " b"]  # the target's logit, y_c
-    output: Tensor = field(repr=False)  # the layer's, in the network's own layout
-    grid: Grid
-    gradient: Callable[[Tensor], Tensor | None] = field(repr=False)
-
-    @cached_property
-    def A(self) -> Float[Tensor, "b k h w"]:
-        """Activations of the layer."""
-        return self.grid.maps(self.output.detach())
-
-    @cached_property
-    def G(self) -> Float[Tensor, "b k h w"]:
-        """Gradient dy_c/dA. Raises ValueError if the score does not depend on the layer, or on its places."""
-        gradient = self.gradient(self.scores)
-        if gradient is None:
-            raise ValueError(f"the score has no gradient at layer {self._name!r}; choose a layer on the way to the logits")
-        G = self.grid.maps(gradient)
-        if self.grid.prefix and gradient.any() and not G.any():
-            raise ValueError(
-                f"the score has no gradient at the patch tokens of {self._name!r}: above it only the class token is read; "
-                "choose an earlier layer, such as 'blocks.11.norm1' in a 12-block ViT"
-            )
-        return G
-
-    @property
-    def _name(self) -> str:
-        return network.layer_name(self.model, self.layer)
-
-    def towards(self, targets: Int[Tensor, " b"]) -> "Evidence":
-        """The same forward pass, seen from other target classes."""
-        check_targets(targets, self.images)
-        return replace(self, targets=targets, scores=network.class_scores(self.logits, targets))
+Weights = Callable[[Evidence], Tensor]
 
 
 # --- the engine -------------------------------------------------------------------------------------------------------
@@ -91,44 +48,6 @@ def cam(
     Raises ValueError for bad input, for a layer that is unknown, unused, or used twice, and for weights of wrong shape.
     """
     return combine(collect(model, images, targets, layer=layer, grid=grid), weights, relu=relu)
-
-
-@explainer
-def collect_layers(
-    model: nn.Module,
-    images: Float[Tensor, "b c H W"],
-    targets: Int[Tensor, " b"],
-    *,
-    layers: Sequence[Layer],
-    grid: tuple[int, int] | None = None,
-) -> list[Evidence]:
-    """The evidence of several layers from one forward pass, and, once gradients are asked for, one backward pass.
-
-    Raises ValueError as `cam` does.
-    """
-    outputs, logits = network.cut(model, images, layers)
-    scores = network.class_scores(logits, targets)
-    backward = lru_cache(maxsize=1)(partial(network.gradients, outputs=outputs))
-    return [
-        Evidence(
-            model, layer, images, targets, logits, scores, output,
-            read_grid(model, network.find_layer(model, layer), output, images, grid),
-            lambda scores, position=position: backward(scores)[position],
-        )
-        for position, (layer, output) in enumerate(zip(layers, outputs, strict=True))
-    ]  # fmt: skip
-
-
-def collect(model, images, targets, *, layer: Layer, grid: tuple[int, int] | None = None) -> Evidence:
-    """The evidence of one layer: one forward pass that can serve many maps.
-
-    >>> seen = collect(model, images, targets, layer="layer4")
-    >>> maps = {name: combine(seen, weights) for name, weights in WEIGHTS.items()}
-    >>> other = combine(seen.towards(other_targets), gradcam)
-
-    Raises ValueError as `cam` does.
-    """
-    return collect_layers(model, images, targets, layers=[layer], grid=grid)[0]
 
 
 def combine(evidence: Evidence, weights: Weights, *, relu: bool | None = None) -> Float[Tensor, "b H W"]:
@@ -177,7 +96,7 @@ def xgradcam(e: Evidence) -> Float[Tensor, "b k 1 1"]:
 
 
 def gradcam_pp(e: Evidence) -> Float[Tensor, "b k 1 1"]:
-    """w_k = sum_ij alpha_k,ij ReLU(G_k,ij) with alpha = G^2 / (2 G^2 + sum_ab A_k,ab G^3), and 0 where that is undefined
+    """w_k = sum_ij alpha_k,ij ReLU(G_k,ij), alpha = G^2 / (2 G^2 + sum_ab A_k,ab G^3), and 0 where that is undefined
     (Grad-CAM++; Chattopadhay et al., WACV 2018, eq. 19; thesis, eq. 1.5)."""
     denominator = 2 + e.A.sum((2, 3), keepdim=True) * e.G  # G^2 cancelled: it would underflow for small gradients
     alpha = (1 / denominator).where((denominator != 0) & (e.G != 0), 0)
@@ -191,4 +110,18 @@ WEIGHTS = {
     "xgradcam": xgradcam,
     "layercam": layercam,
     "hirescam": hirescam,
+    "scorecam": scorecam,
+    "ablationcam": ablationcam,
 }
+
+
+# --- the control ------------------------------------------------------------------------------------------------------
+
+
+@explainer
+def fakecam(model: nn.Module, images: Float[Tensor, "b c H W"], targets: Int[Tensor, " b"]) -> Float[Tensor, "b H W"]:
+    """1 everywhere but 0 at the first pixel: a map that explains nothing, and that good metrics must see through
+    (Fake-CAM; Poppi et al., CVPR workshops 2021). The network is not asked."""
+    maps = torch.ones_like(images[:, 0], dtype=torch.promote_types(images.dtype, torch.float32))
+    maps[:, 0, 0] = 0
+    return maps.detach()
