@@ -3,16 +3,20 @@
 import pytest
 import timm
 import torch
+from torch import nn
 
 from xailib.models import ViT
 
 
 def vit(**options) -> ViT:
     torch.manual_seed(0)
-    return ViT(**({"size": 16, "patch": 4, "classes": 5, "dim": 12, "depth": 2, "heads": 3} | options)).eval()
+    net = ViT(**({"size": 16, "patch": 4, "classes": 5, "dim": 12, "depth": 2, "heads": 3} | options)).eval()
+    for parameter in net.parameters():  # a fresh network's norms are all alike
+        nn.init.normal_(parameter, std=0.5)
+    return net
 
 
-def as_timm(net: ViT, **options) -> torch.nn.Module:
+def as_timm(net: ViT, **options) -> nn.Module:
     twin = timm.create_model(
         "vit_tiny_patch16_224", img_size=16, patch_size=4, embed_dim=12, depth=2, num_heads=3, num_classes=5, **options
     )
@@ -50,7 +54,7 @@ def test_only_position_embeddings_tell_patches_apart():
     net, images = vit(), torch.rand(2, 3, 16, 16)
     swapped = torch.cat([images[..., 4:], images[..., :4]], dim=-1)  # the first column of patches becomes the last
     assert (net(images) - net(swapped)).abs().max() > 1e-3 * net(images).abs().max()
-    torch.nn.init.zeros_(net.pos_embed)
+    nn.init.zeros_(net.pos_embed)
     torch.testing.assert_close(net(images), net(swapped))
 
 

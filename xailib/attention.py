@@ -44,7 +44,7 @@ def recorded_attention(model: nn.Module, *, differentiable: bool = False) -> Ite
 def _check(attention: list[Tensor], model: nn.Module) -> None:
     name = model._get_name()
     if not attention:
-        raise ValueError(f"no attention was computed in {name}: it is no transformer; explain it with cam")
+        raise ValueError(f"no attention was seen in {name}: it is no transformer, or not by torch's functions; use cam")
     sizes = sorted({(len(A), *A.shape[2:]) for A in attention})
     if len(sizes) > 1 or sizes[0][1] != sizes[0][2]:
         found = ", ".join(f"{b} x [{n} {m}]" for b, n, m in sizes)

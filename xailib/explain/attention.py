@@ -101,7 +101,8 @@ def with_identity(A: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b n n"]:
 
 def chain(layers: Sequence[Float[Tensor, "*b n n"]]) -> Float[Tensor, "*b n n"]:
     """The product A_L ... A_1 of layers A_1, ..., A_L: what each token at the top takes from each at the bottom."""
-    return reduce(lambda below, A: A @ below, layers)
+    with torch.autocast(layers[0].device.type, enabled=False):  # many small factors
+        return reduce(lambda below, A: A @ below, layers)
 
 
 def _head_mean(A: Float[Tensor, "b heads n n"]) -> Float[Tensor, "b n n"]:
@@ -126,14 +127,21 @@ def _record(model: nn.Module, images: Tensor, targets: Tensor, *, differentiable
 
 
 def _relevance(model: nn.Module, images: Tensor, targets: Tensor) -> list[Tensor]:
-    """The relevance of each block's attention for the target's logit, in full precision: it is made of ratios."""
-    with torch.autocast(images.device.type, enabled=False), relevance_rules():
-        attention, scores = _record(model, images, targets, differentiable=True)
-    return network.gradients(scores, attention)
+    """The relevance of each block's attention for the target's logit.
+
+    In float64 where the device has it: the rules divide by sums that all but cancel, and float32 rounding can grow as
+    large as the relevance itself within twelve blocks.
+    """
+    dtype = torch.float32 if images.device.type == "mps" else torch.float64
+    state = {name: value.detach() for name, value in [*model.named_parameters(), *model.named_buffers()]}
+    state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
+    with relevance_rules(), recorded_attention(model, differentiable=True) as attention:
+        logits = torch.func.functional_call(model, state, images.to(dtype))
+    return network.gradients(network.class_scores(logits, targets), attention)
 
 
 def _map(model: nn.Module, images: Tensor, flow: Float[Tensor, "b n n"], grid: tuple[int, int] | None) -> Tensor:
-    """How much of each patch flows to what the classifier reads, as a map of the image's size."""
+    """How much of each patch flows to what the classifier reads, at the size of the image."""
     if len(flow) != len(images):
         raise ValueError(f"{len(images)} images have {len(flow)} attention maps: windows have no common map; use cam")
     places = read_grid(model, model, flow, images, grid)
