@@ -137,7 +137,8 @@ def _relevance(model: nn.Module, images: Tensor, targets: Tensor) -> list[Tensor
     state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     with relevance_rules(), recorded_attention(model, differentiable=True) as attention:
         logits = torch.func.functional_call(model, state, images.to(dtype))
-    return network.gradients(network.class_scores(logits, targets), attention)
+    R = network.gradients(network.class_scores(logits, targets), attention)
+    return [r.to(torch.promote_types(images.dtype, torch.float32)) for r in R]
 
 
 def _map(model: nn.Module, images: Tensor, flow: Float[Tensor, "b n n"], grid: tuple[int, int] | None) -> Tensor:
