@@ -52,6 +52,22 @@ METHODS |= {
     "smoothgrad": partial(explain.smoothgrad, n=3),
     "integrated_gradients": partial(explain.integrated_gradients, steps=4),
 }
+METHODS |= {
+    "scorecam, probabilities": partial(
+        explain.cam, layer="features", weights=partial(explain.scorecam, score_cam="prob_nosoftmax")
+    ),
+    "layercam_fusion": partial(explain.layercam_fusion, layers=["stem.0", "features"], shallow=1),
+    "fakecam": explain.fakecam,
+    "opticam": partial(explain.opticam, layer="features", iterations=4),
+    "opticam, diff": partial(explain.opticam, layer="features", iterations=4, objective="diff", selector="prob"),
+}
+METHODS |= {
+    "occlusion": partial(explain.occlusion, window=8, stride=4),
+    "rise": partial(explain.rise, masks=8, cells=4),
+    "lime": partial(explain.lime, superpixels=6, samples=12),
+    "meaningful_perturbation": partial(explain.meaningful_perturbation, iterations=3, cells=4, blur=2.0),
+    "extremal_perturbation": partial(explain.extremal_perturbation, iterations=3, step=4, sigma=6.0, blur=2.0),
+}
 
 # the same for `tiny_vit`
 METHODS_VIT = {
@@ -60,4 +76,7 @@ METHODS_VIT = {
     "tibav": explain.tibav,
     "tibav, attention": partial(explain.tibav, relevance="attention"),
     "gradcam": partial(explain.cam, layer="blocks.2.norm1", weights=explain.gradcam),
+    "scorecam": partial(explain.cam, layer="blocks.2.norm1", weights=explain.scorecam),
+    "ablationcam": partial(explain.cam, layer="blocks.2.norm1", weights=explain.ablationcam),
+    "opticam": partial(explain.opticam, layer="blocks.2.norm1", iterations=3),
 }
