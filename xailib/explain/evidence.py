@@ -92,9 +92,7 @@ def _masked_logits(model: nn.Module, image: Tensor, maps: Float[Tensor, "n h w"]
     return logits[which]
 
 
-def masks(
-    maps: Float[Tensor, "n h w"], size: tuple[int, int], to: heatmap.Normalization = "range"
-) -> Float[Tensor, "n H W"]:
+def masks(maps: Float[Tensor, "n h w"], size: tuple[int, int], to: str = "range") -> Float[Tensor, "n H W"]:
     """n(up(S)): the maps resized to `size`, then normalised.
 
     By range a map that is constant up to rounding becomes zeros; resized first, its rounding would be blown up to 1.

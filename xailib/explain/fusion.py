@@ -1,7 +1,6 @@
 """One map out of several layers: the deep ones know the class, the shallow ones know where its edges are."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -22,7 +21,7 @@ def layercam_fusion(
     *,
     layers: Sequence[Layer],
     shallow: int | None = None,
-    fusion: Literal["max", "mean"] = "max",
+    fusion: str = "max",
     gamma: float = 2.0,
 ) -> Float[Tensor, "b H W"]:
     """The Layer-CAM of several layers in one map, in [0, 1] (Jiang et al., TIP 2021), by one forward and one backward.

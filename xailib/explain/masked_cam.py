@@ -3,8 +3,6 @@
 Score-CAM asks what the network says of the image seen through a channel, Ablation-CAM what it says without the channel.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,10 +14,10 @@ from xailib.explain.perturbation import chunk_size
 def scorecam(
     e: Evidence,
     *,
-    score_cam: Literal["logit_softmax", "prob_nosoftmax"] = "logit_softmax",
+    score_cam: str = "logit_softmax",
     chunk: int | None = None,
 ) -> Float[Tensor, "b k 1 1"]:
-    """w = softmax_k y_c(x * n(up(A_k))), with the logits of the image seen through each channel (Score-CAM; Wang et al.,
+    """w = softmax_k y_c(x * n(up(A_k))), the logits of the image seen through each channel (Score-CAM; Wang et al.,
     CVPR workshops 2020; thesis, eq. 1.6).
 
     `score_cam="prob_nosoftmax"` takes the class probabilities as they are (the authors' code). The paper's baseline
@@ -35,9 +33,7 @@ def scorecam(
     return (scores if score_cam == "prob_nosoftmax" else scores.softmax(1))[..., None]
 
 
-def ablationcam(
-    e: Evidence, *, ablation_norm: Literal["abs", "signed", "none"] = "abs", chunk: int = 64
-) -> Float[Tensor, "b k 1 1"]:
+def ablationcam(e: Evidence, *, ablation_norm: str = "abs", chunk: int = 64) -> Float[Tensor, "b k 1 1"]:
     """w_k = (y_c - y_c without channel k) / |y_c|, and not divided where y_c = 0 (Ablation-CAM; Desai and Ramaswamy,
     WACV 2020; thesis, eq. 1.9).
 

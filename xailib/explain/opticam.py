@@ -9,13 +9,12 @@ iteration runs the whole network, forward and backward, on the masked image.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from xailib import heatmap, network
+from xailib import network
 from xailib.explain.evidence import collect, masks
 from xailib.inputs import explainer
 from xailib.network import Layer
@@ -28,13 +27,13 @@ def opticam(
     targets: Int[Tensor, " b"],
     *,
     layer: Layer,
-    objective: Literal["mask", "diff"] = "mask",
-    norm: heatmap.Normalization = "range",
-    selector: Literal["logit", "prob", "margin"] = "logit",
+    objective: str = "mask",
+    norm: str = "range",
+    selector: str = "logit",
     iterations: int = 100,
     lr: float = 0.1,
-    stop: Literal["abs_delta", "loss_increase"] = "abs_delta",
-    keep: Literal["best", "last"] = "best",
+    stop: str = "abs_delta",
+    keep: str = "best",
     grid: tuple[int, int] | None = None,
     chunk: int | None = None,
 ) -> Float[Tensor, "b H W"]:
@@ -86,7 +85,7 @@ class Trace:
     losses: Float[Tensor, "t b"]
     saliency: Float[Tensor, "t b h w"]
     kept: Int[Tensor, " b"]
-    norm: heatmap.Normalization = "range"
+    norm: str = "range"
 
     def frame(self, t: int) -> Float[Tensor, "b H W"]:
         """The normalised maps of iterate t; for an image that stopped before, its last."""
