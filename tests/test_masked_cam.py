@@ -209,6 +209,7 @@ def test_tokens_are_ablated_at_their_places_only():
             partial(scorecam, score_cam="logits"),
             "score_cam must be 'logit_softmax' or 'prob_nosoftmax', found 'logits'",
         ),
+        (partial(scorecam, order="up"), "order must be 'up_then_norm' or 'norm_then_up', found 'up'"),
         (partial(scorecam, chunk=0), "chunk must be at least 1"),
         (partial(ablationcam, ablation_norm="max"), "ablation_norm must be one of abs, signed, none, found 'max'"),
         (partial(ablationcam, chunk=-1), "chunk must be at least 1"),
@@ -245,7 +246,7 @@ def fused(**options):
 
 
 def test_fusion_by_hand():
-    """low: A = [[1, .5], [0, 2]], G = [[2.5, 1], [1, 1]], M = [[2.5, .5], [0, 2]]; high: A = low / 2, G = 3 at its corner."""
+    """low: A = [[1, .5], [0, 2]], G = [[2.5, 1], [1, 1]], M = [[2.5, .5], [0, 2]]; high: A = low / 2, G = 3 once."""
     low, high = torch.tensor([[1, 0.2], [0, 0.8]]), torch.tensor([[1.0, 0], [0, 0]])
     assert torch.allclose(fused(), torch.maximum(low, high), atol=1e-6)
     assert torch.allclose(fused(fusion="mean"), (low + high) / 2, atol=1e-6)

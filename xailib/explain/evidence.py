@@ -55,18 +55,23 @@ class Evidence:
         return network.layer_name(self.model, self.layer)
 
     def masked_logits(
-        self, maps: Float[Tensor, "b n h w"], *, chunk: int | None = None
+        self, maps: Float[Tensor, "b n h w"], *, order: str = "up_then_norm", chunk: int | None = None
     ) -> Float[Tensor, "b n classes"]:
         """The logits of each image seen through masks: of x * n(up(S)), for its n maps S, with n to the range [0, 1].
 
+        `order="norm_then_up"` sees it through up(n(S)), whose maximum is a little below 1.
         `chunk` masked images run at a time (default: 8 on a CPU, 128 on a GPU), so memory does not grow with the
-        number of maps. Constant maps hide the whole image, and share one run. Raises ValueError for a chunk below 1.
+        number of maps. Constant maps hide the whole image, and share one run.
+        Raises ValueError for another `order` and a chunk below 1.
         """
+        if order not in ("up_then_norm", "norm_then_up"):
+            raise ValueError(f"order must be 'up_then_norm' or 'norm_then_up', found {order!r}")
+        enlarged = masks if order == "up_then_norm" else _normalized_first
         chunk = chunk_size(chunk, self.images)
         with torch.no_grad():
             images = network.channels_last(self.model, self.images)
             pairs = zip(images.split(1), maps, strict=True)
-            return torch.stack([_masked_logits(self.model, image, S, chunk) for image, S in pairs])
+            return torch.stack([_masked_logits(self.model, image, S, enlarged, chunk) for image, S in pairs])
 
     def above(self, image: int) -> Callable[[Float[Tensor, "n k h w"]], Float[Tensor, " n"]]:
         """A function from changed activations [n k h w] of one image to its scores [n], had the layer returned these.
@@ -84,10 +89,12 @@ class Evidence:
         return replace(self, targets=targets, scores=network.class_scores(self.logits, targets))
 
 
-def _masked_logits(model: nn.Module, image: Tensor, maps: Float[Tensor, "n h w"], chunk: int) -> Tensor:
+def _masked_logits(
+    model: nn.Module, image: Tensor, maps: Float[Tensor, "n h w"], enlarged: Callable, chunk: int
+) -> Float[Tensor, "n classes"]:
     constant = heatmap.degenerate(maps)
     runs = torch.cat([maps[~constant], maps[constant][:1]])
-    logits = torch.cat([model(image * masks(S, image.shape[2:])[:, None].to(image)) for S in runs.split(chunk)])
+    logits = torch.cat([model(image * enlarged(S, image.shape[2:])[:, None].to(image)) for S in runs.split(chunk)])
     which = torch.where(constant, len(runs) - 1, (~constant).cumsum(0) - 1)
     return logits[which]
 
@@ -101,6 +108,10 @@ def masks(maps: Float[Tensor, "n h w"], size: tuple[int, int], to: str = "range"
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     rounding = 8 * torch.finfo(maps.dtype).eps * torch.maximum(high.abs(), low.abs())
     return enlarged if to != "range" else enlarged.where(high - low > rounding, 0)
+
+
+def _normalized_first(maps: Float[Tensor, "n h w"], size: tuple[int, int]) -> Float[Tensor, "n H W"]:
+    return heatmap.resize(heatmap.normalize(maps), size)
 
 
 @explainer

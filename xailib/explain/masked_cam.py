@@ -15,6 +15,7 @@ def scorecam(
     e: Evidence,
     *,
     score_cam: str = "logit_softmax",
+    order: str = "up_then_norm",
     chunk: int | None = None,
 ) -> Float[Tensor, "b k 1 1"]:
     """w = softmax_k y_c(x * n(up(A_k))), the logits of the image seen through each channel (Score-CAM; Wang et al.,
@@ -22,12 +23,12 @@ def scorecam(
 
     `score_cam="prob_nosoftmax"` takes the class probabilities as they are (the authors' code). The paper's baseline
     image is left out: its score is the same for all k, and the softmax drops it. A constant channel masks everything.
-    `chunk` masked images run at a time, see `Evidence.masked_logits`. Raises ValueError for another
-    `score_cam` and a chunk below 1.
+    `order` and `chunk` as in `Evidence.masked_logits`. Raises ValueError for another `score_cam` or `order` and for a
+    chunk below 1.
     """
     if score_cam not in ("logit_softmax", "prob_nosoftmax"):
         raise ValueError(f"score_cam must be 'logit_softmax' or 'prob_nosoftmax', found {score_cam!r}")
-    logits = e.masked_logits(e.A, chunk=chunk)
+    logits = e.masked_logits(e.A, order=order, chunk=chunk)
     seen = logits.softmax(2) if score_cam == "prob_nosoftmax" else logits
     scores = seen.take_along_dim(e.targets[:, None, None], 2)
     return (scores if score_cam == "prob_nosoftmax" else scores.softmax(1))[..., None]
