@@ -233,6 +233,24 @@ def test_lime_repeats_and_follows_its_generator():
 # --- all three --------------------------------------------------------------------------------------------------------
 
 
+METHODS = {
+    "occlusion": lambda *inputs, **o: occlusion(*inputs, window=4, stride=3, **o),
+    "rise": lambda *inputs, **o: rise(*inputs, masks=17, **o),
+    "lime": lambda *inputs, **o: lime(*inputs, superpixels=4, samples=17, **o),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_forwards_are_channels_last_where_the_network_takes_them(name):
+    layouts = []
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    model[0].register_forward_hook(
+        lambda _, i, __: layouts.append(i[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    METHODS[name](model, noise(2, 12), torch.tensor([0, 1]))
+    assert all(layouts)
+
+
 def test_a_mask_mixes_image_and_substrate():
     model = Additive(torch.tensor([[[1.0, 10.0]]])).eval()
     x = torch.tensor([[[[0.4, 0.8]]], [[[1.0, 0.0]]]])
@@ -246,13 +264,6 @@ def test_the_probability_is_the_softmax():
     targets = torch.tensor([1, 0])
     expected = model(x).softmax(1)[[0, 1], targets]
     torch.testing.assert_close(class_score(model, x, targets, "probability"), expected)
-
-
-METHODS = {
-    "occlusion": lambda *inputs, **o: occlusion(*inputs, window=4, stride=3, **o),
-    "rise": lambda *inputs, **o: rise(*inputs, masks=17, **o),
-    "lime": lambda *inputs, **o: lime(*inputs, superpixels=4, samples=17, **o),
-}
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
+from xailib import network
 from xailib.explain.perturbation import chunk_size, flat_colour, masked_scores
 from xailib.inputs import explainer
 
@@ -39,14 +40,14 @@ def lime(
         )
     generator = generator if generator is not None else Generator().manual_seed(0)
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-    maps = []
+    images, maps = network.channels_last(model, images.detach()), []
     for image, target in zip(images.split(1), targets.split(1), strict=True):
         segments = _superpixels(image, superpixels)
         shown = _coins(samples, int(segments.max()) + 1, seed).to(images)
         fill = _own_colour(image, segments) if substrate == "superpixel" else flat_colour(image, substrate)
-        parts = shown.split(chunk_size(chunk, images))
-        scores = [masked_scores(model, image, target, part[:, segments], fill, score)[0] for part in parts]
-        weights = _local_linear_model(shown, torch.cat(scores), kernel_width, ridge)
+        masks = (part[:, segments] for part in shown.split(chunk_size(chunk, images)))
+        scores = torch.cat([masked_scores(model, image, target, keep, fill, score)[0] for keep in masks])
+        weights = _local_linear_model(shown, scores, kernel_width, ridge)
         maps.append(weights[segments])
     return torch.stack(maps)
 

@@ -127,7 +127,8 @@ def extremal_perturbation(
         )
     images, targets = images.detach().clone(), targets.clone()  # inference tensors cannot be differentiated through
     (height, width), border = images.shape[2:], math.ceil(sigma / step)  # the border in cells
-    pyramid, kernel = blur_pyramid(images, blur), disc_kernel(step, sigma).to(images.device)
+    pyramid = blur_pyramid(images, blur)
+    kernel = disc_kernel(step, sigma).to(pyramid)
     cells = kernel.new_ones(len(images), math.ceil(height / step), math.ceil(width / step)).requires_grad_()
     inside = (..., slice(border * step, border * step + height), slice(border * step, border * step + width))
 

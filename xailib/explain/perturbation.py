@@ -47,7 +47,8 @@ def occlusion(
     stride = max(window // 4, 1) if stride is None else stride
     if not 1 <= stride <= window <= min(images.shape[2:]):
         raise ValueError(f"need 1 <= stride <= window <= {min(images.shape[2:])}, found {stride=} and {window=}")
-    fill, chunk = flat_colour(images, substrate), chunk_size(chunk, images)
+    images, chunk = network.channels_last(model, images.detach()), chunk_size(chunk, images)
+    fill = flat_colour(images, substrate)
     whole = masked_scores(model, images, targets, fill.new_ones(1, *images.shape[2:]), fill, score)
     drops, hidings = 0, 0
     for hidden in _windows(images, window, stride, chunk):
@@ -96,9 +97,10 @@ def rise(
     """
     if masks < 1 or cells < 1 or not 0 < p <= 1:
         raise ValueError(f"need masks >= 1, cells >= 1 and 0 < p <= 1, found {masks=}, {cells=}, {p=}")
-    saliency = 0
-    for keep in random_masks(images, masks, cells, p, generator, chunk_size(chunk, images)):
-        scores = masked_scores(model, images, targets, keep, torch.zeros_like(images), score)
+    images, chunk = network.channels_last(model, images.detach()), chunk_size(chunk, images)
+    black, saliency = flat_colour(images, "black"), 0
+    for keep in random_masks(images, masks, cells, p, generator, chunk):
+        scores = masked_scores(model, images, targets, keep, black, score)
         with full_precision(images):
             saliency = saliency + scores @ keep.flatten(1).to(scores.dtype)
     return saliency.unflatten(1, images.shape[2:]) / (masks * p)
@@ -144,7 +146,7 @@ def masked_scores(
     Runs the network once per image, on all n masks, so that no score depends, by one bit, on the rest of the batch.
     """
     through = zip(substrate.split(1), images.split(1), targets.split(1), strict=True)
-    seen = ((torch.lerp(fill, image, keep[:, None]), target) for fill, image, target in through)
+    seen = ((torch.lerp(image, fill, 1 - keep[:, None]), target) for fill, image, target in through)
     return torch.stack([class_score(model, masked, target.expand(len(keep)), score) for masked, target in seen])
 
 
