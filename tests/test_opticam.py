@@ -199,6 +199,24 @@ def test_saliency_is_a_convex_combination_of_the_rectified_activations():
     assert torch.allclose(alpha[:, 0], torch.full((8,), 1 / 8, dtype=torch.float64))
 
 
+def test_iterates_are_those_of_the_plain_loop():
+    net, (images, targets) = tiny().double(), batch(2)
+    images = images.double()
+    trace = opticam_trace(net, images, targets, layer="features", iterations=30)
+    A = explain.collect(net, images, targets, layer="features").A.relu()
+    u = torch.full((2, 8), 0.5, dtype=torch.float64, requires_grad=True)  # the authors' start: equal weights as well
+    adam = torch.optim.Adam([u], lr=0.1)
+    for t in range(31):
+        S = torch.einsum("bk,bkij->bij", u.softmax(1), A)
+        assert torch.allclose(S, trace.saliency[t], atol=1e-9)
+        S = nn.functional.interpolate(S[:, None], (16, 16), mode="bilinear")
+        low, high = S.amin((2, 3), keepdim=True), S.amax((2, 3), keepdim=True)
+        loss = -net(images * (S - low) / (high - low)).gather(1, targets[:, None]).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_batch_and_chunks_change_nothing(chunk):
     net, (images, targets) = tiny().double(), batch(3)

@@ -48,6 +48,8 @@ def opticam(
     - `keep`: the `"best"` iterate or the `"last"`
     - `chunk` images run together (default: 1 on a CPU, 32 on a GPU)
 
+    Adam takes steps of `lr` however small a gradient is, so rounding grows: in float32 the same image in a chunk of
+    another size, or on another machine, may end in another map of about the same score.
     Where the activations add up to a constant, or with no activation at all, the map is zeros, and
     `heatmap.degenerate` tells. Raises ValueError as `cam` does, and for bad options.
     """
