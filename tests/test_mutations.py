@@ -81,7 +81,7 @@ MUTANTS = [
     ("explain/opticam.py", "running = running[on]", "pass", "test_opticam.py"),
     ("explain/opticam.py", "else change > 0", "else change < 0", "test_opticam.py"),
     ("rerun.py", "if reached else next(kept)", "if reached and False else next(kept)", "test_rerun.py"),
-    ("rerun.py", "lambda outputs: scores(outputs.clone())", "scores", "test_rerun.py"),
+    ("rerun.py", "scores(outputs.clone())", "scores(outputs)", "test_rerun.py"),
 ]  # fmt: skip
 
 

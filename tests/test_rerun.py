@@ -89,6 +89,18 @@ def test_scores_are_those_of_the_whole_network(nets, make, layer, stand_in, monk
     assert not any("forward" in vars(module) for module in net.modules())
 
 
+def test_inside_inference_mode():
+    net = tiny()
+    with torch.inference_mode():
+        image = torch.rand(1, 3, 16, 16)
+        seen = explain.collect(net, image, torch.tensor([2]), layer="features")
+        outputs = changed(seen.output)
+        before = outputs.clone()
+        found = rerun.above(net, "features", image, 2, seen.output, seen.logits)(outputs)
+    assert torch.equal(outputs, before)
+    assert torch.allclose(found, whole(net, "features", image, outputs.clone(), 2), atol=1e-6)
+
+
 class Counting(nn.Conv2d):
     runs = 0
 

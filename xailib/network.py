@@ -72,7 +72,7 @@ def class_scores(logits: Tensor, targets: Int[Tensor, " b"]) -> Float[Tensor, " 
             f"targets must lie in 0..{classes - 1}, found {targets.min().item()} to {targets.max().item()}"
         )
     with torch.inference_mode(False), torch.enable_grad():  # also where the caller switched gradients off
-        scores = logits.gather(1, targets[:, None])[:, 0]
+        scores = logits.gather(1, targets[:, None].clone())[:, 0]  # of targets that may come from inference mode
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if not scores.isfinite().all():
         raise ValueError("the network's scores contain NaN or infinite values; check its weights and precision")

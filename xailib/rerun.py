@@ -24,6 +24,8 @@ from xailib import network
 from xailib.network import Layer
 
 
+@torch.inference_mode(False)
+@torch.no_grad()
 def above(
     model: nn.Module,
     layer: Layer,
@@ -51,7 +53,14 @@ def _unharmed(scores: Callable[[Tensor], Tensor], trial: Tensor) -> Callable[[Te
     """The same function, on copies if an in-place operation above the layer would write into the activations."""
     version = trial._version
     scores(trial)
-    return scores if trial._version == version else lambda outputs: scores(outputs.clone())
+    if trial._version == version:
+        return scores
+
+    @torch.inference_mode(False)  # a copy made here may be written into, whatever mode the caller is in
+    def on_copies(outputs: Tensor) -> Tensor:
+        return scores(outputs.clone())
+
+    return on_copies
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,9 @@ class _Rerun:
         try:
             again = self.logits(outputs)
         except Exception:  # whatever a network raises that does not broadcast: the next stand-in will do
-            return False
+            if self.below:
+                return False
+            raise
         return again.shape == (len(outputs), logits.shape[1]) and _close(again, logits)
 
     def row(self, target: int, trial: Tensor, logits: Tensor) -> Callable[[Tensor], Float[Tensor, " n"]]:
