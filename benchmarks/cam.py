@@ -118,13 +118,13 @@ def opticam(case: Case) -> torch.Tensor:
 def published_opticam(case: Case, *, lean: bool = False, iterations: int = 100, lr: float = 0.1) -> torch.Tensor:
     """Opti-CAM as its authors' loop has it, in our words: a backward pass that also computes the gradients of all
     parameters and goes through the kept graph of the clean images, a stop of the whole batch every tenth of the
-    iterations, and the map before the last update. `lean` does not keep that graph. In float64 its iterates are ours;
-    in float32 rounding leads Adam to other optima of about the same score, so AD and AG differ by chance."""
+    iterations, and the map before the last update. `lean` does not keep that graph. It starts from u = 0, as we do: the
+    authors' 0.5 is the same point of the simplex, but rounds otherwise, and leads to other maps of about the same score."""
     seen: list[torch.Tensor] = []
     with network.hooked([(case.module, lambda _, __, output: seen.append(output.detach()))]):
         clean = case.model(case.images).gather(1, case.targets[:, None])
     A, clean = seen[0].relu(), clean.detach() if lean else clean
-    u = torch.full(A.shape[:2], 0.5, requires_grad=True)
+    u = torch.zeros(A.shape[:2], requires_grad=True)
     adam, earlier = torch.optim.Adam([u], lr=lr), torch.inf
     for step in range(iterations):
         S = (u.softmax(1)[..., None, None] * A).sum(1, keepdim=True)
@@ -231,7 +231,7 @@ def row(model_name: str, name: str, folder: Path) -> dict:
     if line["version"] is None:
         return line | {"note": f"{entry.package} is not installed"}
     command = [sys.executable, __file__, "--entry", name, "--model", model_name, "--folder", str(folder)]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
     if ran.returncode:
         return line | {"note": f"failed with exit status {ran.returncode}"}
     line |= json.loads(ran.stdout.splitlines()[-1])
