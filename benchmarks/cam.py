@@ -118,8 +118,8 @@ def opticam(case: Case) -> torch.Tensor:
 def published_opticam(case: Case, *, lean: bool = False, iterations: int = 100, lr: float = 0.1) -> torch.Tensor:
     """Opti-CAM as its authors' loop has it, in our words: a backward pass that also computes the gradients of all
     parameters and goes through the kept graph of the clean images, a stop of the whole batch every tenth of the
-    iterations, and the map before the last update. `lean` does not keep that graph. It starts from u = 0, as we do: 0.5,
-    the authors' start, is the same point of the simplex, but rounds otherwise, and ends at maps of about that score."""
+    iterations, and the map before the last update. `lean` does not keep that graph. It starts from u = 0, as we do: the
+    authors' 0.5 is the same point of the simplex, but rounds otherwise, and ends at maps of about that score."""
     seen: list[torch.Tensor] = []
     with network.hooked([(case.module, lambda _, __, output: seen.append(output.detach()))]):
         clean = case.model(case.images).gather(1, case.targets[:, None])
