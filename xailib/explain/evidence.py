@@ -76,7 +76,7 @@ class Evidence:
     def above(self, image: int) -> Callable[[Float[Tensor, "n k h w"]], Float[Tensor, " n"]]:
         """A function from changed activations [n k h w] of one image to its scores [n], had the layer returned these.
 
-        Only the part of the network above the layer runs. Raises ValueError if the network is random.
+        Only the part of the network above the layer runs, without gradients.
         """
         one = slice(image, image + 1)
         like, target = self.output.detach()[one], int(self.targets[image])
