@@ -7,6 +7,7 @@
 Each entry runs in a process of its own, where plain forward passes without gradients and the entry take turns; its
 cost is the median of the ratios. Peak memory is how far the process's largest resident set grew beyond what plain
 forward passes had needed. Libraries come with `pip install -e ".[reference]"`; one that is missing is listed as such.
+`correlation` is that of a library's map with ours, left out where a map is blank: ResNet-50 has random weights here.
 The table goes to results/benchmark_cam.csv, and machine, versions and date to the .json beside it.
 """
 
