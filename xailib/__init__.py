@@ -7,8 +7,20 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-_ROOMS = ("benchmark", "checks", "course", "data", "explain", "heatmap", "metrics", "models", "network", "plot",
-          "training", "widgets")
+_ROOMS = (
+    "benchmark",
+    "checks",
+    "course",
+    "data",
+    "explain",
+    "heatmap",
+    "metrics",
+    "models",
+    "network",
+    "plot",
+    "training",
+    "widgets",
+)
 
 
 def __getattr__(name: str):

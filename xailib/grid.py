@@ -47,7 +47,9 @@ def read_grid(model: nn.Module, layer: nn.Module, output: Tensor, images: Tensor
             return Grid("channels last", *output.shape[1:3])
         return Grid("channels first", *output.shape[2:])
     if output.ndim != 3:
-        raise ValueError(f"the layer returns shape {tuple(output.shape)}; a map needs places: [b k h w] or tokens [b n k]")
+        raise ValueError(
+            f"the layer returns shape {tuple(output.shape)}; a map needs places: [b k h w] or tokens [b n k]"
+        )
     height, width = grid or _token_grid(model, images)
     prefix = output.shape[1] - height * width
     if prefix < 0 or (grid is None and prefix not in (0, _prefix_tokens(model))):

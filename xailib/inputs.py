@@ -54,7 +54,9 @@ def check_images(images: Tensor) -> None:
         hint = "; add a batch dimension with images[None]" if images.ndim == 3 else ""
         raise ValueError(f"images must be [b c H W], found shape {tuple(images.shape)}{hint}")
     if not images.is_floating_point():
-        raise ValueError(f"images must be floating point in [0, 1], found {images.dtype}; bytes become images.float() / 255")
+        raise ValueError(
+            f"images must be floating point in [0, 1], found {images.dtype}; bytes become images.float() / 255"
+        )
     if images.numel() == 0:
         raise ValueError(f"images are empty: shape {tuple(images.shape)}")
     low, high = (edge.item() for edge in images.detach().aminmax())
@@ -65,18 +67,24 @@ def check_images(images: Tensor) -> None:
 def _out_of_range(images: Tensor, low: float, high: float) -> str:
     if not images.isfinite().all():
         return "images contain NaN or infinite values; find out where they come from"
-    advice = "divide bytes by 255" if low >= 0 else "pass pixels, not normalised values: the model normalises them itself"
+    advice = (
+        "divide bytes by 255" if low >= 0 else "pass pixels, not normalised values: the model normalises them itself"
+    )
     return f"images must lie in [0, 1], found values from {low:.3g} to {high:.3g}; {advice}"
 
 
 def check_targets(targets: Tensor, images: Tensor) -> None:
     """Raises ValueError unless `targets` is int64 [b], one class per image, on the images' device."""
     if not isinstance(targets, Tensor):
-        raise ValueError(f"targets must be a torch tensor, found {type(targets).__name__}; wrap it: torch.tensor([...])")
+        raise ValueError(
+            f"targets must be a torch tensor, found {type(targets).__name__}; wrap it: torch.tensor([...])"
+        )
     if targets.dtype != torch.int64:
         raise ValueError(f"targets must be int64 class numbers, found {targets.dtype}")
     if targets.ndim != 1 or len(targets) != len(images):
-        raise ValueError(f"targets must hold one class per image: {len(images)} images, targets of shape {tuple(targets.shape)}")
+        raise ValueError(
+            f"targets must hold one class per image: {len(images)} images, targets of shape {tuple(targets.shape)}"
+        )
     if targets.device != images.device:
         raise ValueError(f"targets are on {targets.device}, images on {images.device}; move them to one device")
 
@@ -92,4 +100,6 @@ def check_maps(maps: Tensor, images: Tensor | None = None) -> None:
         bad = (~maps.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
         raise ValueError(f"maps {bad} contain NaN or infinite values; a map must be finite to be judged or drawn")
     if images is not None and (len(maps), *maps.shape[1:]) != (len(images), *images.shape[2:]):
-        raise ValueError(f"maps {tuple(maps.shape)} do not fit images {tuple(images.shape)}; resize with heatmap.resize")
+        raise ValueError(
+            f"maps {tuple(maps.shape)} do not fit images {tuple(images.shape)}; resize with heatmap.resize"
+        )

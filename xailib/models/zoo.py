@@ -87,7 +87,9 @@ def checked_file() -> Path:
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise RuntimeError(f"the weights of {OFFLINE} are not installed ({error}); {mend}") from None
     if found != _OFFLINE_SHA256:
-        raise RuntimeError(f"{path.name} is damaged: its SHA-256 is {found[:12]}..., not {_OFFLINE_SHA256[:12]}...; {mend}")
+        raise RuntimeError(
+            f"{path.name} is damaged: its SHA-256 is {found[:12]}..., not {_OFFLINE_SHA256[:12]}...; {mend}"
+        )
     return path
 
 
