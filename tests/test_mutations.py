@@ -51,7 +51,7 @@ MUTANTS = [
     ("explain/perturbation.py", "/ (masks * p)", "/ masks", "test_perturbation.py"),
     ("explain/perturbation.py", "(shift * cell).floor()", "(0 * shift).floor()", "test_perturbation.py"),
     ("explain/perturbation.py", "((cells + 1) * cell / cells)", "cell", "test_perturbation.py"),
-    ("explain/perturbation.py", "logsumexp(1)).exp()", "amax(1)).exp()", "test_perturbation.py"),
+    ("network.py", "logsumexp(1)).exp()", "amax(1)).exp()", "test_perturbation.py"),
     ("explain/lime.py", "/ (2 * kernel_width**2)", "/ kernel_width**2", "test_perturbation.py"),
     ("explain/lime.py", ".mean(1).sqrt()", ".mean(1)", "test_perturbation.py"),
     ("explain/lime.py", "shown[0] = True", "pass", "test_perturbation.py"),

@@ -89,7 +89,7 @@ def test_occlusion_of_single_pixels_is_the_model_itself():
     torch.testing.assert_close(maps[0], a.sum(0))
 
 
-@pytest.mark.parametrize("substrate, level", [("mean", 0.75), ("grey", 0.5), ("black", 0.0)])
+@pytest.mark.parametrize("substrate, level", [("image_mean", 0.75), ("grey", 0.5), ("black", 0.0)])
 def test_occlusion_paints_with_the_substrate(substrate, level):
     a = torch.zeros(1, 2, 2)
     a[0, 0, 0] = 1
@@ -410,7 +410,7 @@ BAD = [
     (occlusion, dict(window=13), "window <= 12, found"),
     (occlusion, dict(window=4, stride=5), "stride <= window"),
     (occlusion, dict(window=4, stride=0), "1 <= stride"),
-    (occlusion, dict(window=4, substrate="white"), "'mean', 'grey' or 'black', found 'white'"),
+    (occlusion, dict(window=4, substrate="white"), "'image_mean', 'grey' or 'black', found 'white'"),
     (occlusion, dict(window=4, score="odds"), "'logit' or 'probability', found 'odds'"),
     (occlusion, dict(window=4, chunk=0), "chunk must be at least 1"),
     (rise, dict(masks=0), "masks >= 1"),

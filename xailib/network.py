@@ -79,6 +79,22 @@ def class_scores(logits: Tensor, targets: Int[Tensor, " b"]) -> Float[Tensor, " 
     return scores
 
 
+def class_probabilities(
+    logits: Tensor, targets: Int[Tensor, " b"], *, temperature: float | int = 1
+) -> Float[Tensor, " b"]:
+    """The probability of each image's target class: the softmax of the logits divided by `temperature`.
+
+    Raises ValueError as `class_scores` does, and for a temperature that is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, found {temperature}")
+    scores = class_scores(logits, targets) / temperature
+    p = (scores - (logits.to(scores.dtype) / temperature).logsumexp(1)).exp().clamp(max=1)  # 1 + rounding is none
+    if p.isnan().any():
+        raise ValueError("the network's logits contain NaN or infinite values; check its weights and precision")
+    return p
+
+
 def linear_head(model: nn.Module, A: Float[Tensor, "b k h w"], logits: Tensor) -> Float[Tensor, "classes k"]:
     """The weights of the linear layer that turns the mean of A over places into the logits.
 
@@ -108,6 +124,13 @@ def channels_last(model: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[T
     except RuntimeError:  # a network that reshapes with .view() needs the order of dimensions in memory
         return images
     return laid_out
+
+
+def chunk_size(chunk: int | None, images: Tensor) -> int:
+    """Images per forward pass: on a CPU few, which stay in its caches; on a GPU many, which keep it busy."""
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be at least 1, found {chunk}")
+    return chunk or (8 if images.device.type == "cpu" else 128)
 
 
 # --- cutting a network at its layers ----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def lime(
 
     The image is cut into about `superpixels` SLIC superpixels. Each of `samples` samples shows a random half of them,
     the first one all; the others take the colour of `substrate`: the mean of the `"superpixel"` itself (as in the
-    authors' code), the image's `"mean"`, `"grey"` or `"black"`. A ridge regression explains the scores by what was
+    authors' code), the `"image_mean"`, `"grey"` or `"black"`. A ridge regression explains the scores by what was
     shown, with weights exp(-d^2 / (2 kernel_width^2)) for a sample at cosine distance d from the whole image. The map
     is signed. Coins come from `generator` (default: one of seed 0) and are the same for every image of a batch.
     Raises ValueError for bad options.

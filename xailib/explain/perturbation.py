@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 
 from xailib import network
 from xailib.inputs import explainer
+from xailib.network import chunk_size
 
 # --- occlusion --------------------------------------------------------------------------------------------------------
 
@@ -32,7 +33,7 @@ def occlusion(
     *,
     window: int = 32,
     stride: int | None = None,
-    substrate: str = "mean",
+    substrate: str = "image_mean",
     score: str = "logit",
     chunk: int | None = None,
 ) -> Float[Tensor, "b H W"]:
@@ -40,7 +41,7 @@ def occlusion(
 
     A window of `window` x `window` pixels moves in steps of `stride` (default: a quarter of it); the last of a row or
     column ends at the border, so every pixel is hidden at least once. Hidden pixels take the colour of `substrate`: the
-    image's own `"mean"`, `"grey"` (0.5) or `"black"`. `score` is the `"logit"` (default) or the `"probability"`, whose
+    `"image_mean"`, each image's own; `"grey"` (0.5) or `"black"`. `score` is the `"logit"` (default) or the `"probability"`, whose
     drops are small where the network is sure. Positive: evidence for the class. Negative: evidence against it.
     Raises ValueError for a window larger than the image, a stride larger than the window, and bad options.
     """
@@ -155,27 +156,19 @@ def class_score(model: nn.Module, images: Tensor, targets: Int[Tensor, " b"], sc
     if score not in ("logit", "probability"):
         raise ValueError(f"score must be 'logit' or 'probability', found {score!r}")
     logits = model(images)
-    scores = network.class_scores(logits, targets)
-    return scores if score == "logit" else (scores - logits.to(scores.dtype).logsumexp(1)).exp()
+    return (network.class_scores if score == "logit" else network.class_probabilities)(logits, targets)
 
 
 def flat_colour(images: Float[Tensor, "b c H W"], substrate: str) -> Float[Tensor, "b c 1 1"]:
     """What stands in for hidden pixels, one colour per image. Raises ValueError for an unknown substrate."""
-    if substrate == "mean":
+    if substrate == "image_mean":
         return images.mean((2, 3), keepdim=True)
     levels = {"grey": 0.5, "black": 0.0}
     if substrate not in levels:
-        raise ValueError(f"substrate must be 'mean', 'grey' or 'black', found {substrate!r}")
+        raise ValueError(f"substrate must be 'image_mean', 'grey' or 'black', found {substrate!r}")
     return torch.full_like(images[:, :, :1, :1], levels[substrate])
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
     """Arithmetic as the tensors' types say, also where the caller runs the network under autocast."""
     return torch.autocast(tensor.device.type, enabled=False)
-
-
-def chunk_size(chunk: int | None, images: Tensor) -> int:
-    """Images per forward pass: on a CPU few, which stay in its caches; on a GPU many, which keep it busy."""
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1, found {chunk}")
-    return chunk or (8 if images.device.type == "cpu" else 128)
