@@ -12,17 +12,34 @@ from xailib import network
 def explainer(method: Callable) -> Callable:
     """The same method behind the course's protocol `(model, images, targets, *, ...) -> maps [b H W]`.
 
-    Inputs are checked before anything runs, compiled models run eagerly for the length of the call, and the maps are
-    checked on the way out. Raises ValueError for bad input (see `check_model`, `check_images`, `check_targets`).
+    Inputs are checked and compiled models run eagerly, see `checked`; maps are checked on the way out. Raises
+    ValueError for bad input, and for maps that are not finite or not as large as the images (see `check_maps`).
     """
+    ask = checked(method)
 
     @functools.wraps(method)
     def explain(model, images, targets, *args, **options):
-        model = check_inputs(model, images, targets)
-        with torch.compiler.set_stance("force_eager"):
-            return method(model, images, targets, *args, **options)
+        maps = ask(model, images, targets, *args, **options)
+        check_maps(maps, images)
+        return maps
 
     return explain
+
+
+def checked(function: Callable) -> Callable:
+    """The same function of (model, images, targets, ...), whatever it returns, with its inputs checked before it runs.
+
+    Compiled models run eagerly for the length of the call. Raises ValueError for bad input (see `check_model`,
+    `check_images`, `check_targets`).
+    """
+
+    @functools.wraps(function)
+    def ask(model, images, targets, *args, **options):
+        model = check_inputs(model, images, targets)
+        with torch.compiler.set_stance("force_eager"):
+            return function(model, images, targets, *args, **options)
+
+    return ask
 
 
 def check_inputs(model: nn.Module, images: Tensor, targets: Tensor) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xailib import heatmap, network, rerun
 from xailib.explain.perturbation import chunk_size
 from xailib.grid import Grid, read_grid
-from xailib.inputs import check_targets, explainer
+from xailib.inputs import check_targets, checked
 from xailib.network import Layer
 
 
@@ -114,7 +114,7 @@ def _normalized_first(maps: Float[Tensor, "n h w"], size: tuple[int, int]) -> Fl
     return heatmap.resize(heatmap.normalize(maps), size)
 
 
-@explainer
+@checked
 def collect_layers(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],

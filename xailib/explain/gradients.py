@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xailib import network
-from xailib.inputs import check_maps, explainer
+from xailib.inputs import check_maps, checked, explainer
 from xailib.rectifier import guided_relu
 
 
-@explainer
+@checked
 def gradient(
     model: nn.Module, images: Float[Tensor, "b c H W"], targets: Int[Tensor, " b"], *, guided: bool = False
 ) -> Float[Tensor, "b c H W"]:
@@ -119,7 +119,7 @@ def integrated_gradients(
     return (way * _mean_gradient(model, copies, targets, steps, chunk)).sum(1)
 
 
-@explainer
+@checked
 def completeness_error(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],

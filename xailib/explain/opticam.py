@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from xailib import network
 from xailib.explain.evidence import collect, masks
-from xailib.inputs import explainer
+from xailib.inputs import checked, explainer
 from xailib.network import Layer
 
 
@@ -57,7 +57,7 @@ def opticam(
     return _traced(model, images, targets, layer, grid, chunk, settings).maps
 
 
-@explainer
+@checked
 def opticam_trace(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
