@@ -35,7 +35,7 @@ def find_layer(model: nn.Module, layer: Layer) -> nn.Module:
         return layer
     if not isinstance(layer, str):
         raise ValueError(
-            f"layer must be a name or a module, found {type(layer).__name__}; use cam's layer of one network"
+            f"layer must be a name or a module, such as 'layer4' or model.layer4, found {type(layer).__name__}"
         )
     try:
         return model.get_submodule(layer) if layer else model
@@ -157,7 +157,7 @@ def cut(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> tuple[list
     names = {module: layer_name(model, layer) for module, layer in zip(modules, layers, strict=True)}
     outputs: dict[nn.Module, Tensor] = {}
 
-    def take(module: nn.Module, _, output: Tensor) -> Tensor:
+    def take(module: nn.Module, _, output) -> Tensor:
         if module in outputs:
             raise ValueError(
                 f"layer {names[module]!r} runs more than once in a forward pass; choose one that runs once"
@@ -171,7 +171,7 @@ def cut(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> tuple[list
         return outputs[module].clone()
 
     with torch.inference_mode(False), torch.no_grad(), hooked([(module, take) for module in modules]):
-        logits = model(images)
+        logits = model(images.clone() if images.is_inference() else images)  # autograd keeps no inference tensor
     for module in modules:
         if module not in outputs:
             raise ValueError(f"layer {names[module]!r} is not used in the forward pass; choose another")
