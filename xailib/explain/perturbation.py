@@ -41,8 +41,9 @@ def occlusion(
 
     A window of `window` x `window` pixels moves in steps of `stride` (default: a quarter of it); the last of a row or
     column ends at the border, so every pixel is hidden at least once. Hidden pixels take the colour of `substrate`: the
-    `"image_mean"`, each image's own; `"grey"` (0.5) or `"black"`. `score` is the `"logit"` (default) or the `"probability"`, whose
-    drops are small where the network is sure. Positive: evidence for the class. Negative: evidence against it.
+    `"image_mean"`, which each image has its own of, `"grey"` (0.5) or `"black"`. `score` is the `"logit"` (default) or
+    the `"probability"`, whose drops are small where the network is sure. Positive: evidence for the class. Negative:
+    evidence against it.
     Raises ValueError for a window larger than the image, a stride larger than the window, and bad options.
     """
     stride = max(window // 4, 1) if stride is None else stride
