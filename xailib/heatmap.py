@@ -43,18 +43,20 @@ def normalize(maps: Float[Tensor, "b h w"], to: Normalization = "range") -> Floa
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """part / whole where whole > 0, else zeros; no epsilon, which would bias small maps."""
-    return torch.where(whole > 0, part / torch.where(whole > 0, whole, 1), 0)
+    """part / whole, and zeros where whole <= 0; no epsilon, which would bias small maps. NaN stays NaN."""
+    empty = whole <= 0
+    return torch.where(empty, 0, part / torch.where(empty, 1, whole))
 
 
-def blur(images: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
+def blur(images: Float[Tensor, "b c h w"], sigma: float | int) -> Float[Tensor, "b c h w"]:
     """The images under a true Gaussian of `sigma` pixels, cut at 3 sigma, with reflected borders.
 
     Raises ValueError if sigma is not positive or the image is smaller than the kernel's half.
     """
+    h, w = images.shape[2:]
+    if not 0 < 3 * sigma <= min(h, w) - 1:
+        raise ValueError(f"sigma must be positive and 3 sigma below the image's {h} x {w} pixels, found {sigma=}")
     radius = math.ceil(3 * sigma)
-    if sigma <= 0 or radius >= min(images.shape[2:]):
-        raise ValueError(f"sigma must be positive and 3 sigma smaller than the image, found sigma={sigma}")
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, -1)
