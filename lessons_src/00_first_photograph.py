@@ -19,7 +19,7 @@
 #
 # `models.load` returns a convolutional network that was trained on the 1.2 million photographs of ImageNet to tell 1000
 # classes apart. It takes images with pixels in [0, 1] and returns one number per class, the **logits**; the softmax
-# turns them into probabilities. The photograph was not among those it learned from.
+# turns them into probabilities. As far as we know, this photograph was not among those it learned from.
 
 # %%
 import torch
@@ -55,7 +55,8 @@ plot.bars(
 
 # %%
 my_box = (60, 40, 160, 130)
-plot.gallery(images, boxes=[torch.tensor([my_box])], alt="The cup of coffee with your box on it.", titles=["your box"])
+box = torch.tensor([my_box])
+plot.gallery(images, boxes=[box], titles=["your box"], alt="The cup of coffee with your box on it.")
 
 # %% [markdown]
 # ## Ten lines from photograph to heat map
@@ -121,7 +122,9 @@ torch.testing.assert_close(maps, by_hand)
 x0, y0, x1, y1 = my_box
 heat = maps[0, y0:y1, x0:x1].sum() / maps.sum()
 area = (x1 - x0) * (y1 - y0) / 224**2
-print(f"Your box holds {heat:.0%} of the heat on {area:.0%} of the picture: {heat / area:.1f} times its share.")
+print(
+    f"Your box: {area:.0%} of the picture, {heat:.0%} of the heat, {heat / area:.1f} times its share"
+)
 
 # %% [markdown]
 # Far above 1, the network looked where you would. Below 1, it looked elsewhere; this need not be wrong. It is the reason to
@@ -153,7 +156,7 @@ test = {
 # %%
 plot.bars(
     test,
-    alt=f"Probability of {label}: " + ", ".join(f"{p:.2f} for {what}" for what, p in test.items()) + ".",
+    alt="; ".join(f"{what}: {p:.2f}" for what, p in test.items()),
     xlabel=f"probability of {label}",
 )
 
@@ -176,16 +179,16 @@ classes = torch.tensor([class_names.index(name) for name in asked])
 four = images.expand(4, -1, -1, -1)
 answers = cam(model, four, classes, layer="bn2", weights=gradcam)
 titles = [f"{name}: {probabilities[c]:.2g}" for name, c in zip(asked, classes, strict=True)]
-plot.gallery(four, answers, titles=titles, alt="Four maps, all with bright spots: daisy on the rim, retriever below.")
+alt = "Four maps, all with bright spots: daisy on the rim of the cup, retriever below it."
+plot.gallery(four, answers, titles=titles, alt=alt)
 
 # %% [markdown]
 # Each has its bright spot, even the dog's. The catch stands below the pictures: the colours of each map run from its *own*
 # smallest to its *own* largest value, and the dog's largest value is tiny. On one scale for all four, the picture is honest:
 
 # %%
-plot.gallery(
-    four, answers, titles=titles, limits="shared", alt="The same maps on one scale: daisy and retriever are dark."
-)
+alt = "The same maps on one scale: daisy and retriever are dark."
+plot.gallery(four, answers, titles=titles, limits="shared", alt=alt)
 
 # %% [markdown]
 # Most heat maps that you meet in papers and on the web were scaled one by one. Brightness then says *where* in the picture
@@ -197,7 +200,7 @@ assert answers[3].max() < 0.05 * answers[0].max() and answers[3].max() > 0
 # %% [markdown]
 # ## Where it fails the test
 #
-# Now the same test on a cat. The network takes her for an Egyptian cat; her owner knows better. **Predict**: what happens
+# Now the same test on a cat. The network takes Chelsea for an Egyptian cat; we labelled her a tiger cat. **Predict**: what happens
 # to the probability of *Egyptian cat* when you hide the hottest quarter?
 
 # %%
@@ -215,7 +218,7 @@ cat_test = {what: probability_without(places, cat, cat_target) for what, places 
 plot.gallery(
     torch.cat([cat, *(cat.where(~places, cat.mean()) for places in hidden.values())]),
     [cat_maps[0], None, None, None],
-    titles=[f"Grad-CAM, {class_names[cat_target]}", *(f"{what}: {p:.2f}" for what, p in cat_test.items())],
+    titles=[class_names[cat_target], *(f"{what}: {p:.2f}" for what, p in cat_test.items())],
     alt="A cat's face: Grad-CAM is bright around nose and eye; then the face whole, with grey edges, with a grey middle.",
 )
 
@@ -248,14 +251,15 @@ def compute(name, rank, layer):
     ranked = probabilities.argsort(descending=True)
     pair = ranked[[0, rank - 1]]  # the first guess sets the scale
     heat = cam(model, image.expand(2, -1, -1, -1), pair, layer=layer, weights=gradcam)
-    return image[0], heat[1], heat[0].max().item(), class_names[pair[1]], probabilities[pair[1]].item()
+    return image[0], heat, class_names[pair[1]], probabilities[pair[1]].item()
 
 
 def draw(result, name, rank, own_scale, opacity):
-    image, heat, top, label, probability = result
+    image, (best, heat), label, probability = result
     title = f"guess {rank}: {label} ({probability:.2f})"
-    alt = f"Grad-CAM on the photograph {name}, for the network's guess {rank}: {label}, probability {probability:.3f}."
-    return plot.overlay(image, heat, alt=alt, title=title, opacity=opacity, limits=None if own_scale else (0, top))
+    alt = f"Grad-CAM on {name} for guess {rank}: {label}, probability {probability:.3f}."
+    limits = None if own_scale else (0, best.max().item())
+    return plot.overlay(image, heat, alt=alt, title=title, opacity=opacity, limits=limits)
 
 
 Explorer(
@@ -263,7 +267,7 @@ Explorer(
     draw,
     name=choice(photos.names(), "photograph"),
     rank=slider(1, 20, 1, 1, "class, by guess"),
-    layer=choice({"last (7 x 7)": "bn2", "blocks.4 (14 x 14)": "blocks.4", "blocks.2 (28 x 28)": "blocks.2"}, "layer"),
+    layer=choice({"7 x 7": "bn2", "14 x 14": "blocks.4", "28 x 28": "blocks.2"}, "layer"),
     own_scale=toggle(True, "each map on its own scale"),
     opacity=slider(0.0, 1.0, 0.5, 0.1, "opacity"),
 )

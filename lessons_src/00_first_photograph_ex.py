@@ -183,7 +183,10 @@ solved = check.share_inside(share_inside).status == "correct"  # the table needs
 for photo, label, heat in zip(shown, labels, maps, strict=True) if solved else ():
     box = photo.boxes[0].tolist()
     area = (box[2] - box[0]) * (box[3] - box[1]) / heat.numel()
-    print(f"{photo.name:13} {label:26} heat in the box {share_inside(heat, box):4.0%}, area of the box {area:4.0%}")
+    inside = share_inside(heat, box)
+    print(
+        f"{photo.name:13} {label:26} the box: {area:4.0%} of the picture, {inside:4.0%} of the heat"
+    )
 
 # %% [markdown]
 # Choose one photograph whose explanation you would trust and one whose explanation you would not, and say why in at most
