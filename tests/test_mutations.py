@@ -22,8 +22,8 @@ MUTANTS = [
     ("explain/cam.py", "maps = (w * A).sum(1)", "maps = (w * A).mean(1)", "test_cam.py"),
     ("explain/cam.py", "        maps = maps.relu()", "        maps = maps.abs()", "test_cam.py"),
     ("heatmap.py", 'align_corners=False)[:, 0]', 'align_corners=True)[:, 0]', "test_heatmap.py"),
-    ("rectifier.py", "passing = passing & (R > 0)", "passing = R > 0", "test_gradients.py"),
-    ("rectifier.py", "x > 0 if high is None else (x > 0) & (x < high)", "x > 0", "test_gradients.py"),
+    ("rectifier.py", "R = R.clamp(min=0)", "R = R.abs()", "test_gradients.py"),
+    ("rectifier.py", "hardtanh_backward(R, y, 0, ctx.high)", "threshold_backward(R, y, 0)", "test_gradients.py"),
     ("rectifier.py", "if ctx.gate.on:", "if True:", "test_gradients.py"),
     ("rectifier.py", ' or spelling.endswith("_")', "", "test_gradients.py"),
     ("explain/gradients.py", ".abs().amax(1)", ".amax(1).abs()", "test_gradients.py"),
@@ -82,6 +82,16 @@ MUTANTS = [
     ("explain/opticam.py", "else change > 0", "else change < 0", "test_opticam.py"),
     ("rerun.py", "if reached else next(kept)", "if reached and False else next(kept)", "test_rerun.py"),
     ("rerun.py", "scores(outputs.clone())", "scores(outputs)", "test_rerun.py"),
+    ("training/denoising.py", "(_unit(standard, 2) * _unit(guided, 2))", "(standard * guided)", "test_denoising.py"),
+    ("training/denoising.py", "return -(_unit(", "return (_unit(", "test_denoising.py"),
+    ("training/denoising.py", "(standard - guided).square().mean(1)", "(standard - guided).square().sum(1)", "test_denoising.py"),
+    ("training/denoising.py", "_unit(standard, 1).abs()", "_unit(standard, 1)", "test_denoising.py"),
+    ("training/denoising.py", "gate.on = gate.count > 0", "gate.on = False", "test_denoising.py"),
+    ("training/denoising.py", "guided = -_gradient(", "guided = _gradient(", "test_denoising.py"),
+    ("training/denoising.py", "grad_reduction, create_graph=True)", "grad_reduction)", "test_denoising.py"),
+    ("training/denoising.py", "v / length.clamp(min=EPSILON), 0)", "v / length.clamp(min=1e-5), 0)", "test_denoising.py"),
+    ("training/denoising.py", "reduced = scores.sum() if", "reduced = scores.mean() if", "test_denoising.py"),
+    ("training/denoising.py", "        losses = torch.cat([losses, rest])", "        pass", "test_denoising.py"),
 ]  # fmt: skip
 
 

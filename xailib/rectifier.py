@@ -80,16 +80,18 @@ class _Rectifier(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, high: int | float | None, gate: guided_relu, inplace: bool) -> Tensor:
-        ctx.gate = gate
-        ctx.save_for_backward(x > 0 if high is None else (x > 0) & (x < high))
-        if not inplace:
-            return x.clamp(0, high)
-        ctx.mark_dirty(x)
-        return x.clamp_(0, high)
+        ctx.high, ctx.gate = high, gate
+        y = x.clamp_(0, high) if inplace else x.clamp(0, high)
+        if inplace:
+            ctx.mark_dirty(x)
+        ctx.save_for_backward(y)  # 0 < y < high where 0 < x < high, and the layer above keeps y anyway
+        return y
 
     @staticmethod
     def backward(ctx, R: Tensor):
-        (passing,) = ctx.saved_tensors
+        y = ctx.saved_tensors[0].detach()  # where R passes is a constant, for the second derivative too
         if ctx.gate.on:
-            passing = passing & (R > 0)
-        return R.where(passing, 0), None, None, None
+            R = R.clamp(min=0)
+        if ctx.high is None:
+            return torch.ops.aten.threshold_backward(R, y, 0), None, None, None
+        return torch.ops.aten.hardtanh_backward(R, y, 0, ctx.high), None, None, None
