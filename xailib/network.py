@@ -127,10 +127,10 @@ def channels_last(model: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[T
 
 
 def chunk_size(chunk: int | None, images: Tensor) -> int:
-    """Images per forward pass: on a CPU few, which stay in its caches; on a GPU many, which keep it busy."""
+    """Images per forward pass: on a CPU few, which fit its caches; on a GPU many, which keep it busy."""
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1, found {chunk}")
-    return chunk or (8 if images.device.type == "cpu" else 128)
+    return chunk or (4 if images.device.type == "cpu" else 128)
 
 
 # --- cutting a network at its layers ----------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class Evidence:
         """The logits of each image seen through masks: of x * n(up(S)), for its n maps S, with n to the range [0, 1].
 
         `order="norm_then_up"` sees it through up(n(S)), whose maximum is a little below 1.
-        `chunk` masked images run at a time (default: 8 on a CPU, 128 on a GPU), so memory does not grow with the
+        `chunk` masked images run at a time (default: 4 on a CPU, 128 on a GPU), so memory does not grow with the
         number of maps. Constant maps hide the whole image, and share one run.
         Raises ValueError for another `order` and a chunk below 1.
         """

@@ -8,7 +8,7 @@ the map off their scores. They differ in the masks, and in how scores become a m
     lime        random sets of superpixels (in lime.py)   the coefficients of a linear model of the scores
 
 The cost is one forward pass per mask and image. Masks are made and used in chunks, so memory is bounded; the chunk
-(default: 8 images on a CPU, 128 on a GPU) changes speed and memory, not the maps.
+(default: 4 images on a CPU, 128 on a GPU) changes speed and memory, not the maps.
 """
 
 import math

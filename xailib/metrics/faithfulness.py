@@ -53,7 +53,7 @@ def masked_logits(
     mask_space: str = "pixel",
     chunk: int | None = None,
 ) -> tuple[Float[Tensor, "b classes"], Float[Tensor, "b classes"]]:
-    """The logits of the images and of the masked images, `chunk` images at a time (default: 8 on a CPU, 128 on a GPU).
+    """The logits of the images and of the masked images, `chunk` images at a time (default: 4 on a CPU, 128 on a GPU).
 
     Raises ValueError as `masked_probabilities` does.
     """
