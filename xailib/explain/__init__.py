@@ -1,6 +1,7 @@
 """Every attribution method, one protocol: `(model, images, targets, *, ...) -> maps [b H W]`, raw, at image size."""
 
 from xailib.explain.attention import raw_attention, rollout, tibav
+from xailib.explain.baselines import centre_map, edge_map, random_map
 from xailib.explain.cam import (
     WEIGHTS,
     cam,
@@ -36,11 +37,13 @@ __all__ = [
     "Trace",
     "ablationcam",
     "cam",
+    "centre_map",
     "classic_cam",
     "collect",
     "collect_layers",
     "combine",
     "completeness_error",
+    "edge_map",
     "extremal_perturbation",
     "fakecam",
     "gradcam",
@@ -57,6 +60,7 @@ __all__ = [
     "occlusion",
     "opticam",
     "opticam_trace",
+    "random_map",
     "raw_attention",
     "rise",
     "rollout",
