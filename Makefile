@@ -3,7 +3,7 @@ PYTHON ?= python3
 export OMP_WAIT_POLICY := PASSIVE
 
 bin := .venv/bin
-first := notebooks/00_first_photograph.ipynb
+first := /lab/tree/notebooks/00_first_photograph.ipynb
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 too_old := 'This course needs Python 3.11 or newer, but $(PYTHON) is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.12'
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
@@ -15,7 +15,7 @@ help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 lab: .venv/.installed  ## open the course in JupyterLab (installs it first if needed; keeps your work)
-	$(bin)/python tools/lessons.py build --keep-work && $(bin)/jupyter lab $(as_root) $(first)
+	$(bin)/python tools/lessons.py build --keep-work && $(bin)/jupyter lab $(as_root) --LabApp.default_url=$(first)
 
 test: .venv/.installed check  ## run every check and test, all notebooks among them
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(nbval) -n 2 --dist loadfile tests notebooks exercises solutions

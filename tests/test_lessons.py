@@ -1,6 +1,7 @@
 """Every lesson and exercise source as a plain script: it runs, offline, within the budget in its head."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,6 +54,14 @@ def test_cells_are_short(source):
     for cell in read_source(source):
         lines = len(cell.source.splitlines())
         assert cell.kind != "code" or lines <= LONGEST_CELL, f"{source.name}:{cell.line}: a cell of {lines} lines"
+
+
+@every_source
+def test_links_lead_to_files(source):
+    """Links are written as the notebook sees them, one folder below the root."""
+    text = "".join(cell.source for cell in read_source(source) if cell.kind == "markdown")
+    files = [link.partition("#")[0] for link in re.findall(r"\]\(((?!https?:)[^)]+)\)", text)]
+    assert [link for link in files if not (ROOT / "notebooks" / link).exists()] == []
 
 
 @every_source
