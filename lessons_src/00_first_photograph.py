@@ -262,6 +262,7 @@ def draw(result, name, rank, own_scale, opacity):
     return plot.overlay(image, heat, alt=alt, title=title, opacity=opacity, limits=limits)
 
 
+# %%
 Explorer(
     compute,
     draw,

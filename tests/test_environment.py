@@ -64,3 +64,11 @@ def test_help_names_every_target():
     assert [line.split()[1] for line in said.splitlines()] == [
         *("help", "lab", "test", "notebooks", "lint", "check", "execute")
     ]
+
+
+def test_the_code_in_the_readme_runs():
+    block = (ROOT / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(block, names)
+    assert names["maps"].shape == names["mine"].shape == (2, 224, 224)
+    assert not names["maps"].equal(names["mine"])
