@@ -19,7 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xailib import heatmap, network
-from xailib.inputs import check_inputs, check_maps
+from xailib.inputs import check_maps, check_model, check_targets
+from xailib.metrics.protocol import judged
 from xailib.metrics.substrate import flat_substrate, normalization
 
 BLURS = {"rise11": 11, "ca5": 5, "gaussian": None}  # the side of RISE's window, where it is RISE's
@@ -27,6 +28,7 @@ BLURS = {"rise11": 11, "ca5": 5, "gaussian": None}  # the side of RISE's window,
 # --- the two curves ---------------------------------------------------------------------------------------------------
 
 
+@judged
 def deletion_curve(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -43,11 +45,11 @@ def deletion_curve(
     `"mean"` (as in RISE's code), `"black"` (as in the texts) or `"minimum"` (see `flat_substrate`).
     Raises ValueError for bad input, maps that are not finite, and bad options.
     """
-    check_inputs(model, images, targets)
     after = flat_substrate(model, images, substrate)
     return replacement_curve(model, images, after, targets, maps, step=step, chunk=chunk)
 
 
+@judged
 def insertion_curve(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -63,7 +65,6 @@ def insertion_curve(
     `step` pixels (default: as many as a row has) come back at a time. `blur` as in `blurred`.
     Raises ValueError for bad input, maps that are not finite, and bad options.
     """
-    check_inputs(model, images, targets)
     return replacement_curve(model, blurred(model, images, blur), images, targets, maps, step=step, chunk=chunk)
 
 
@@ -79,9 +80,14 @@ def replacement_curve(
 ) -> Float[Tensor, "b points"]:
     """The target's probability while the pixels of `before` become those of `after`, the most salient first.
 
-    Either may be one colour per image, [b c 1 1]. Raises ValueError for maps that are not finite and a step below 1.
+    Either may be one colour per image, [b c 1 1]. Raises ValueError for a model in training mode, maps that are not
+    finite or do not fit, and a step below 1.
     """
+    check_model(model)
     check_maps(maps)
+    check_targets(targets, maps)
+    if not all(picture.shape[2:] in ((1, 1), maps.shape[1:]) for picture in (before, after)):
+        raise ValueError(f"maps {tuple(maps.shape)} do not fit {tuple(before.shape)} and {tuple(after.shape)}")
     places = heatmap.rank(maps).argsort(1).view(maps.shape)  # of each pixel in the order
     counts = _counts(maps, step).to(maps.device)
     before, after = (picture.expand(*picture.shape[:2], *maps.shape[1:]) for picture in (before, after))

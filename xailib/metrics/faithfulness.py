@@ -16,12 +16,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xailib import heatmap, network
-from xailib.inputs import check_images, check_maps, check_model, check_targets
+from xailib.inputs import check_images, check_maps, check_model
+from xailib.metrics.protocol import judged
 from xailib.metrics.substrate import normalization
 
 # --- what the network says of masked images ---------------------------------------------------------------------------
 
 
+@judged
 def masked_probabilities(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -37,8 +39,6 @@ def masked_probabilities(
     Options as in `masked_images` and `masked_logits`; `temperature` divides the logits (see `matched_temperature`).
     Raises ValueError for bad input and for maps outside [0, 1].
     """
-    check_images(images)
-    check_targets(targets, images)
     clean, masked = masked_logits(model, images, maps, mask_space=mask_space, chunk=chunk)
     p = network.class_probabilities(clean, targets, temperature=temperature)
     return p, network.class_probabilities(masked, targets, temperature=temperature)
@@ -127,7 +127,9 @@ def _check_probabilities(p: Tensor, o: Tensor) -> None:
         )
     for name, values in (("p", p), ("o", o)):
         if not ((values >= 0) & (values <= 1)).all():  # also for NaN
-            raise ValueError(f"{name} must hold probabilities in [0, 1], found {values.tolist()}")
+            raise ValueError(
+                f"{name} must hold probabilities in [0, 1], found {values.min():.4g} to {values.max():.4g}"
+            )
 
 
 # --- how sure the network is ------------------------------------------------------------------------------------------

@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
-from xailib.inputs import check_inputs, check_maps
+from xailib.inputs import check_maps, checked
 from xailib.metrics.causal import probabilities_along
+from xailib.metrics.protocol import judged
 from xailib.metrics.substrate import flat_substrate, normalization
 
 # --- AOPC -------------------------------------------------------------------------------------------------------------
 
 
+@judged
 def aopc(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -36,6 +38,7 @@ def aopc(
     return area_over(curves, aopc=aopc)
 
 
+@judged
 def perturbation_curve(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -53,8 +56,6 @@ def perturbation_curve(
     `substrate`: the `"minimum"` (Quantus), `"black"` or the network's `"mean"` (see `flat_substrate`).
     Raises ValueError for bad input, patches that do not tile the image, and more regions than patches.
     """
-    check_inputs(model, images, targets)
-    check_maps(maps, images)
     places = _patch_places(maps, patch)
     if not 1 <= regions <= places.max() + 1:
         raise ValueError(f"regions must be from 1 to {places.max().item() + 1}, the number of patches, found {regions}")
@@ -89,6 +90,7 @@ def area_over(curves: Float[Tensor, "b points"], *, aopc: str = "samek") -> Floa
 # --- max-sensitivity --------------------------------------------------------------------------------------------------
 
 
+@checked
 def max_sensitivity(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -109,7 +111,6 @@ def max_sensitivity(
     explainer takes. NaN where S(x) = 0, of which no change is a share: count such images, do not average them.
     Raises ValueError for bad input, maps that are not finite, and bad options.
     """
-    check_inputs(model, images, targets)
     if samples < 1 or not radius > 0:
         raise ValueError(f"need samples >= 1 and radius > 0, found {samples=}, {radius=}")
     generator = generator if generator is not None else Generator().manual_seed(0)
@@ -119,7 +120,8 @@ def max_sensitivity(
         noisy = images + radius * normalization(model, images)[1] * noise.to(images)
         change = _checked(explain(model, noisy.clamp(0, 1), targets), images) - maps
         largest = torch.maximum(largest, change.flatten(1).norm(dim=1))
-    return largest / maps.flatten(1).norm(dim=1).where(maps.any(1).any(1), torch.nan) if normalised else largest
+    size = maps.flatten(1).norm(dim=1)
+    return largest / size.where(size > 0, torch.nan) if normalised else largest
 
 
 def _checked(maps: Tensor, images: Tensor) -> Tensor:

@@ -12,11 +12,12 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from xailib import network
-from xailib.inputs import check_inputs, check_maps
+from xailib.inputs import check_maps, checked
 from xailib.metrics.faithfulness import correlation
 from xailib.network import Layer
 
 
+@checked
 def weight_randomization(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -34,7 +35,6 @@ def weight_randomization(
     `(model, images, targets) -> maps`; it gets a copy of the model, so let it name its layer. Random numbers come from
     `generator` (default: one of seed 0). Raises ValueError for bad input, unknown layers and maps that are not finite.
     """
-    model = check_inputs(model, images, targets)
     generator = generator if generator is not None else Generator().manual_seed(0)
     learned = average_ranks(explain(model, images, targets))
     randomised, stages = copy.deepcopy(model), []
