@@ -42,15 +42,16 @@ def checked(function: Callable) -> Callable:
     return ask
 
 
-def check_inputs(model: nn.Module, images: Tensor, targets: Tensor) -> nn.Module:
+def check_inputs(model: object, images: object, targets: object) -> nn.Module:
     """The model to work on (unwrapped if it was compiled), once model, images and targets are found to be sound."""
     model = check_model(model)
     check_images(images)
     check_targets(targets, images)
+    _check_fit(model, images)
     return model
 
 
-def check_model(model: nn.Module) -> nn.Module:
+def check_model(model: object) -> nn.Module:
     """The model, unwrapped if it was compiled. Raises ValueError if it cannot be explained as it is."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module, found {type(model).__name__}")
@@ -63,7 +64,7 @@ def check_model(model: nn.Module) -> nn.Module:
     return model
 
 
-def check_images(images: Tensor) -> None:
+def check_images(images: object) -> None:
     """Raises ValueError unless `images` is a finite float tensor [b c H W] in pixel space [0, 1]."""
     if not isinstance(images, Tensor):
         raise ValueError(f"images must be a torch tensor [b c H W], found {type(images).__name__}")
@@ -90,7 +91,18 @@ def _out_of_range(images: Tensor, low: float, high: float) -> str:
     return f"images must lie in [0, 1], found values from {low:.3g} to {high:.3g}; {advice}"
 
 
-def check_targets(targets: Tensor, images: Tensor) -> None:
+def _check_fit(model: nn.Module, images: Tensor) -> None:
+    """Raises ValueError if model and images lie on different devices, or differ in precision outside of autocast."""
+    parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
+    if parameters and all(parameter.device != images.device for parameter in parameters):
+        raise ValueError(f"images are on {images.device}, the model on {parameters[0].device}; move one to the other")
+    same = any(parameter.dtype == images.dtype for parameter in parameters)
+    if parameters and not same and not torch.is_autocast_enabled(images.device.type):
+        wanted = parameters[0].dtype
+        raise ValueError(f"images are {images.dtype}, the model's parameters {wanted}; pass images.to({wanted})")
+
+
+def check_targets(targets: object, images: Tensor) -> None:
     """Raises ValueError unless `targets` is int64 [b], one class per image, on the images' device."""
     if not isinstance(targets, Tensor):
         raise ValueError(
@@ -106,7 +118,7 @@ def check_targets(targets: Tensor, images: Tensor) -> None:
         raise ValueError(f"targets are on {targets.device}, images on {images.device}; move them to one device")
 
 
-def check_maps(maps: Tensor, images: Tensor | None = None) -> None:
+def check_maps(maps: object, images: Tensor | None = None) -> None:
     """Raises ValueError unless `maps` is a finite float tensor [b H W], as large as the images where these are given."""
     if not isinstance(maps, Tensor) or maps.ndim != 3:
         found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__

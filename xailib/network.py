@@ -58,7 +58,7 @@ def layer_name(model: nn.Module, layer: Layer) -> str:
     return next(name or "the model" for name, module in model.named_modules() if module is wanted)
 
 
-def class_scores(logits: Tensor, targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+def class_scores(logits: object, targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
     """The logit of each image's target class, in at least float32.
 
     Raises ValueError if the network's output is not finite logits [b classes], or a class lies outside it.
@@ -80,7 +80,7 @@ def class_scores(logits: Tensor, targets: Int[Tensor, " b"]) -> Float[Tensor, " 
 
 
 def class_probabilities(
-    logits: Tensor, targets: Int[Tensor, " b"], *, temperature: float | int = 1
+    logits: object, targets: Int[Tensor, " b"], *, temperature: float | int = 1
 ) -> Float[Tensor, " b"]:
     """The probability of each image's target class: the softmax of the logits divided by `temperature`.
 
@@ -146,7 +146,7 @@ def hooked(modules_and_hooks: Sequence[tuple[nn.Module, Callable]]) -> Iterator[
         yield
 
 
-def cut(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> tuple[list[Tensor], Tensor]:
+def cut(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> tuple[list[Tensor], object]:
     """The outputs of `layers` and the logits of one forward pass whose autograd graph begins at the first of them.
 
     What runs before the first layer runs without a graph, so a backward pass costs only the part above it. Each

