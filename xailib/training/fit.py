@@ -56,23 +56,23 @@ def fit(
     """
     import pandas as pd
 
-    with parallel.processes(next(model.parameters()).device) as device:
-        run = _Run(model, recipe, loss, device)
-        facts = {"recipe": asdict(recipe), "loss": _name(loss), "images": len(train)}
-        history = checkpoint.resume(folder, facts, run.parts) if folder else []
-        steps = len(_shuffled(train, recipe, 0))
-        with _bar(len(history) * steps, recipe.epochs * steps, progress) as bar:
-            for epoch in range(len(history), recipe.epochs):
-                start = time.perf_counter()
-                with _seeded(device, recipe.seed, epoch, parallel.rank()):
-                    means = run.epoch(_shuffled(train, recipe, epoch), epoch, bar)
-                judged = asdict(evaluate(model, validation, precision=recipe.precision, workers=recipe.workers))
-                row = {"epoch": epoch + 1, "lr": run.lr} | _titled("train", means) | _titled("validation", judged)
-                history.append(row | {"seconds": time.perf_counter() - start})
-                if folder and parallel.rank() == 0:
-                    checkpoint.save(folder, facts, history, run.parts)
-                bar.set_postfix({name: f"{value:.3f}" for name, value in judged.items()})
-        parallel.wait()
+    device = parallel.join(next(model.parameters()).device)
+    run = _Run(model, recipe, loss, device)
+    facts = {"recipe": asdict(recipe), "loss": _name(loss), "images": len(train)}
+    history = checkpoint.resume(folder, facts, run.parts) if folder else []
+    steps = len(_shuffled(train, recipe, 0))
+    with _bar(len(history) * steps, recipe.epochs * steps, progress) as bar:
+        for epoch in range(len(history), recipe.epochs):
+            start = time.perf_counter()
+            with _seeded(device, recipe.seed, epoch, parallel.rank()):
+                means = run.epoch(_shuffled(train, recipe, epoch), epoch, bar)
+            judged = asdict(evaluate(model, validation, precision=recipe.precision, workers=recipe.workers))
+            row = {"epoch": epoch + 1, "lr": run.lr} | _titled("train", means) | _titled("validation", judged)
+            history.append(row | {"seconds": time.perf_counter() - start})
+            if folder and parallel.rank() == 0:
+                checkpoint.save(folder, facts, history, run.parts)
+            bar.set_postfix({name: f"{value:.3f}" for name, value in judged.items()})
+    parallel.wait()
     model.eval()
     return pd.DataFrame(history)
 

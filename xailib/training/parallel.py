@@ -4,9 +4,8 @@ Under torchrun each process takes every n-th image of each batch, and gradients 
 nccl on GPUs, gloo on CPUs). Alone, every function here does nothing.
 """
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -24,20 +23,17 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-@contextmanager
-def processes(device: torch.device) -> Iterator[torch.device]:
-    """The device of this process, among the processes that torchrun started, which are joined inside the `with`."""
-    joins = dist.is_torchelastic_launched() and not dist.is_initialized()
-    if device.type == "cuda" and dist.is_torchelastic_launched():
+def join(device: torch.device) -> torch.device:
+    """The device of this process, which joins the others that torchrun started and stays with them to its end."""
+    if not dist.is_torchelastic_launched():
+        return device
+    if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    if joins:
+    if not dist.is_initialized():  # once only: a group cannot be left and joined again
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield device
-    finally:
-        if joins:
-            dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)
+    return device
 
 
 def replicated(model: nn.Module, device: torch.device) -> nn.Module:
