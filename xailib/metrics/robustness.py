@@ -77,11 +77,11 @@ def _patch_places(maps: Float[Tensor, "b H W"], patch: int) -> Int[Tensor, "b H 
 def area_over(curves: Float[Tensor, "b points"], *, aopc: str = "samek") -> Float[Tensor, " b"]:
     """The mean loss of probability along each curve, d_k = p_0 - p_k, with k = 0 .. L.
 
-    `"samek"` has the mean of d_0 .. d_L, of which d_0 = 0; `"quantus_mean"` that of d_1 .. d_L; `"trapz"` the area by
-    the trapezoidal rule with steps of 1, in 0 .. L. Raises ValueError for another `aopc`.
+    `"samek"` has the mean of d_0 .. d_L, of which d_0 = 0; `"quantus_mean"` that of d_1 .. d_L; `"trapz"` the area under
+    d_1 .. d_L by the trapezoidal rule with steps of 1, at most L - 1 (Quantus). Raises ValueError for another `aopc`.
     """
     drops = curves[:, :1] - curves
-    areas = {"samek": drops.mean(1), "quantus_mean": drops[:, 1:].mean(1), "trapz": torch.trapezoid(drops)}
+    areas = {"samek": drops.mean(1), "quantus_mean": drops[:, 1:].mean(1), "trapz": torch.trapezoid(drops[:, 1:])}
     if aopc not in areas:
         raise ValueError(f"aopc must be one of {', '.join(map(repr, areas))}, found {aopc!r}")
     return areas[aopc]

@@ -23,14 +23,15 @@ def flat_substrate(model: nn.Module, images: Float[Tensor, "b c H W"], substrate
         return mean + std * ((images - mean) / std).amin((1, 2, 3), keepdim=True)
     if substrate not in ("mean", "black"):
         raise ValueError(f"substrate must be 'mean', 'black' or 'minimum', found {substrate!r}")
-    return (mean if substrate == "mean" else 0 * mean).expand(len(images), images.shape[1], 1, 1)
+    return (mean if substrate == "mean" else 0 * mean).expand(len(images), -1, 1, 1)
 
 
 def normalization(
     model: nn.Module, images: Float[Tensor, "b c H W"]
-) -> tuple[Float[Tensor, "1 _ 1 1"], Float[Tensor, "1 _ 1 1"]]:
+) -> tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]:
     """Mean and standard deviation that the network normalises pixels with: those of its first module that has a `mean`
     and a `std` (`models.load`, torchvision's `Normalize`). A network without sees pixels as they are: 0 and 1."""
     found = next((one for one in model.modules() if hasattr(one, "mean") and hasattr(one, "std")), None)
     mean, std = (0.0, 1.0) if found is None else (found.mean, found.std)
-    return tuple(torch.as_tensor(value).to(images).view(1, -1, 1, 1) for value in (mean, std))
+    per_channel = (torch.as_tensor(value).to(images).view(1, -1, 1, 1) for value in (mean, std))
+    return tuple(value.expand(1, images.shape[1], 1, 1) for value in per_channel)
