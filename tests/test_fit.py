@@ -210,6 +210,13 @@ class Frozen(nn.Module):
         return self
 
 
+def test_a_model_in_evaluation_mode_is_trained_in_training_mode():
+    models = [net(), net().eval()]
+    for model in models:
+        quiet(model, data(), data(), recipe=SMALL)
+    assert same(*models) and not same(models[0][1], net()[1])
+
+
 def test_a_frozen_body_stays_bit_identical():
     model = Frozen()
     head = model.head.weight.clone()
@@ -308,7 +315,7 @@ def run(*command: str | Path, **options) -> subprocess.CompletedProcess:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 here")
 @pytest.mark.parametrize("moment", ["training", "writing"])
 def test_kill_9_costs_at_most_one_epoch_and_not_a_bit(moment, tmp_path):
-    done = run(__file__, "killed", tmp_path, moment, timeout=60)
+    done = run(__file__, "killed", tmp_path, moment, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(json.loads((tmp_path / "state.json").read_text())["history"]) == 2
     again, whole = net(seed=9), net()
@@ -331,8 +338,9 @@ def trained(folder: Path) -> None:
 
 
 def test_two_processes_train_as_one(tmp_path):
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0")
-    done = run(*torchrun, __file__, "trained", tmp_path / "two", timeout=120)
+    here = ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=127.0.0.1")  # works without a network
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node=2", *here)
+    done = run(*torchrun, __file__, "trained", tmp_path / "two", timeout=300)
     assert done.returncode == 0, done.stderr
     for name, loss in LOSSES.items():
         alone = net(norm=False)

@@ -92,6 +92,21 @@ MUTANTS = [
     ("training/denoising.py", "v / length.clamp(min=EPSILON), 0)", "v / length.clamp(min=1e-5), 0)", "test_denoising.py"),
     ("training/denoising.py", "reduced = scores.sum() if", "reduced = scores.mean() if", "test_denoising.py"),
     ("training/denoising.py", "        losses = torch.cat([losses, rest])", "        pass", "test_denoising.py"),
+    ("training/schedule.py", "(step + 1) / warm)", "step / warm)", "test_fit.py"),
+    ("training/schedule.py", "step >= milestone * steps", "step > milestone * steps", "test_fit.py"),
+    ("training/schedule.py", "(step - warm) / (last - warm)", "step / last", "test_fit.py"),
+    ("training/schedule.py", "lr=self.lr, **sgd)", "lr=self.lr, **sgd | {'nesterov': False})", "test_fit.py"),
+    ("training/fit.py", "seed=_mixed(recipe.seed, epoch))", "seed=_mixed(recipe.seed))", "test_fit.py"),
+    ("training/fit.py", "torch.manual_seed(_mixed(*numbers))", "pass", "test_fit.py"),
+    ("training/fit.py", "sums + len(images) * torch", "sums + torch", "test_fit.py"),
+    ("training/fit.py", "        self.model.train()\n", "", "test_fit.py"),
+    ("training/evaluation.py", "    model.eval()\n", "", "test_fit.py"),
+    ("training/evaluation.py", "(logits > 0) == (labels > 0.5)", "(logits > 0.5) == (labels > 0.5)", "test_fit.py"),
+    ("training/checkpoint.py", "max(history, key=", "min(history, key=", "test_fit.py"),
+    ("training/checkpoint.py", "optimizer.state_dict() | {\"state\": tensors}", "optimizer.state_dict()", "test_fit.py"),
+    ("training/checkpoint.py", "_weights(last), _weights(best), _optimizer", "_weights(last), _optimizer", "test_fit.py"),
+    ("training/checkpoint.py", "    scaler.load_state_dict(state[\"scaler\"])\n", "", "test_fit.py"),
+    ("training/parallel.py", "        dist.all_reduce(sums)\n", "        pass\n", "test_fit.py"),
 ]  # fmt: skip
 
 

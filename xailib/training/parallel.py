@@ -6,6 +6,7 @@ nccl on GPUs, gloo on CPUs). Alone, every function here does nothing.
 
 import atexit
 import os
+import warnings
 
 import torch
 import torch.distributed as dist
@@ -40,8 +41,11 @@ def replicated(model: nn.Module, device: torch.device) -> nn.Module:
     """The model to call in training: it averages the gradients of all processes."""
     if count() == 1:
         return model
+    share_buffers(model)
     devices = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+    with warnings.catch_warnings():  # the option's new name is not known to older versions of torch
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
 
 def share_buffers(model: nn.Module) -> None:
