@@ -5,7 +5,8 @@ import timm
 import torch
 from torch import nn
 
-from xailib.models import ViT
+from xailib.explain import collect
+from xailib.models import Normalized, ViT, default_layer
 
 
 def vit(**options) -> ViT:
@@ -74,3 +75,32 @@ def test_bad_options_are_named(options, message):
 def test_images_of_another_size_are_named():
     with pytest.raises(ValueError, match="takes images of 16 x 16, found .32, 16."):
         vit()(torch.rand(1, 3, 32, 16))
+
+
+def torchvisions() -> nn.Module:
+    from torchvision.models import VisionTransformer
+
+    return VisionTransformer(16, 4, num_layers=3, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=5)
+
+
+@pytest.mark.parametrize(
+    ("net", "layer"),
+    [
+        (lambda: vit(depth=11), "blocks.10.norm1"),  # after blocks.9, though letters would sort it otherwise
+        (lambda: vit(pool="mean"), "blocks.1.norm1"),
+        (lambda: as_timm(vit()), "blocks.1.norm1"),
+        (torchvisions, "encoder.layers.encoder_layer_2.ln_1"),
+    ],
+)
+def test_the_default_layer_is_the_last_one_with_a_gradient_at_the_patches(net, layer):
+    net = Normalized(net().eval(), (0.5,) * 3, (0.5,) * 3)
+    for parameter in net.parameters():  # torchvision's head is zero at first
+        nn.init.normal_(parameter, std=0.5)
+    assert default_layer(net) == layer
+    images, targets = torch.rand(2, 3, 16, 16), torch.tensor([0, 1])
+    assert collect(net.eval(), images, targets, layer=layer).G.abs().amax((1, 2, 3)).min() > 0
+
+
+def test_networks_without_a_default_layer_are_named():
+    with pytest.raises(ValueError, match="no default layer for Sequential"):
+        default_layer(nn.Sequential(nn.Conv2d(3, 4, 1)))
