@@ -398,7 +398,7 @@ def test_the_pretrained_network_of_the_course():
         (dict(queries="class", classifier=None), "name its layer with classifier="),
         (dict(stages=["0", "layer9"]), "no layer 'layer9'"),
         (dict(stages=["0", "1"]), "what follows '1' is not global average pooling and a classifier"),
-        (dict(stages=["0", "4"]), "stage '4' returns shape .1, 5., not feature maps"),
+        (dict(stages=["0", "4"]), "layer '4' returns shape .1, 5., not feature maps"),
         (dict(stages=["2", "0"]), "what follows '0' is not global average pooling"),
         (dict(stages=None), "the stages of Net are not known; name its layers"),
     ],

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from xailib import network
 from xailib.inputs import check_targets
-from xailib.models.stages import OnFrozen, bare, known, probe
+from xailib.models.stages import OnFrozen, bare, known, pooled_classes, widths
 
 
 def attend(F: Float[Tensor, "b p d"], q: Float[Tensor, "b d"]) -> Float[Tensor, "b p"]:
@@ -79,7 +79,7 @@ class CAStream(OnFrozen):
 
     Parameters and buffers of the backbone, batch-norm statistics among them, never change, nor in training mode.
     `self.stream.state_dict()` is all that was learned. Raises ValueError for other options, and for stages that do not
-    fit the network (see `stages.probe`).
+    fit the network.
     """
 
     def __init__(
@@ -97,9 +97,10 @@ class CAStream(OnFrozen):
         if stages is None:
             stages, classifier = known(self.backbone)
         _check(stages, start, block, queries, classifier)
-        widths, classes = probe(self.backbone, stages)
+        channels = widths(self.backbone, stages)
+        classes = pooled_classes(self.backbone, stages[-1])
         self.stages, self.start, self.classifier, self.queries = tuple(stages), start, classifier, queries
-        self.stream = Stream(widths[start:], queries=classes if queries == "class" else 1, block=block, bias=bias)
+        self.stream = Stream(channels[start:], queries=classes if queries == "class" else 1, block=block, bias=bias)
         _initialise(self.stream, convnext=type(bare(self.backbone)).__name__ == "ConvNeXt")
         self.stream.to(next(self.backbone.parameters()))
 

@@ -65,30 +65,44 @@ class OnFrozen(nn.Module):
             return getattr(self.backbone, name)
 
 
-def probe(backbone: nn.Module, stages: Sequence[str]) -> tuple[list[int], int]:
-    """The channels of each stage and the number of classes, from one small image.
+def read(backbone: nn.Module, layer: str, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b d h w"]:
+    """What the layer returns for the images."""
+    seen = []
 
-    Raises ValueError for a stage that is unknown, unused, used twice, or no feature map [b d h w], and if what follows
-    the last stage is not global average pooling and a classifier.
-    """
-    weight = next(module.weight for module in backbone.modules() if isinstance(module, nn.Conv2d))
-    image = torch.linspace(0, 1, weight.shape[1] * 64 * 64, dtype=weight.dtype, device=weight.device)
-    image = image.view(1, -1, 64, 64)
-    features, logits = network.cut(backbone, image, stages)
-    for stage, feature in zip(stages, features, strict=True):
+    def keep(_, __, output: Tensor) -> Tensor:
+        seen.append(output)
+        return output.clone()  # what follows may change it in place
+
+    with network.hooked([(network.find_layer(backbone, layer), keep)]):
+        backbone(images)
+    return seen[0]
+
+
+# --- does it fit? asked of one small image ----------------------------------------------------------------------------
+
+
+def widths(backbone: nn.Module, layers: Sequence[str]) -> list[int]:
+    """The channels of each layer. Raises ValueError for one that is unknown, unused, used twice, or no feature map."""
+    features, _ = network.cut(backbone, _small_image(backbone), layers)
+    for layer, feature in zip(layers, features, strict=True):
         if feature.ndim != 4:
-            raise ValueError(f"stage {stage!r} returns shape {tuple(feature.shape)}, not feature maps [b d h w]")
-    if not _pools_globally(backbone, image, stages[-1], logits.detach()):
-        raise ValueError(
-            f"what follows {stages[-1]!r} is not global average pooling and a classifier; name the last stage"
-        )
-    return [feature.shape[1] for feature in features], logits.shape[1]
+            raise ValueError(f"layer {layer!r} returns shape {tuple(feature.shape)}, not feature maps [b d h w]")
+    return [feature.shape[1] for feature in features]
 
 
 @torch.no_grad()
-def _pools_globally(backbone: nn.Module, image: Tensor, last: str, logits: Float[Tensor, "1 classes"]) -> bool:
-    """Whether the network answers alike when the last stage returns its mean over places."""
-    pooling = (network.find_layer(backbone, last), lambda _, __, output: output.mean((2, 3), keepdim=True))
-    with network.hooked([pooling]):
+def pooled_classes(backbone: nn.Module, last: str) -> int:
+    """The number of classes. Raises ValueError unless the logits stay if the last stage returns its mean over places."""
+    image, stage = _small_image(backbone), network.find_layer(backbone, last)
+    logits = backbone(image)
+    with network.hooked([(stage, lambda _, __, output: output.mean((2, 3), keepdim=True))]):
         again = backbone(image)
-    return logits.is_meta or torch.allclose(again, logits, rtol=0, atol=1e-3 * logits.abs().max().item())
+    if not logits.is_meta and not torch.allclose(again, logits, rtol=0, atol=1e-3 * logits.abs().max().item()):
+        raise ValueError(f"what follows {last!r} is not global average pooling and a classifier; name the last stage")
+    return logits.shape[1]
+
+
+def _small_image(backbone: nn.Module) -> Float[Tensor, "1 c 64 64"]:
+    like = next(module.weight for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    ramp = torch.linspace(0, 1, like.shape[1] * 64 * 64, dtype=like.dtype, device=like.device)
+    return ramp.view(1, -1, 64, 64)
