@@ -19,6 +19,21 @@ from xailib import network
 from xailib.inputs import check_targets
 from xailib.models.stages import OnFrozen, bare, known, pooled_classes, widths
 
+# how the authors train on ImageNet (thesis, sec. 3.4), as arguments of `training.Recipe`
+IMAGENET_RECIPE = {
+    "epochs": 90,
+    "batch": 256,
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 1e-4,
+    "schedule": "milestones",
+    "milestones": (30, 60),
+    "factor": 0.1,
+    "warmup": 0,
+    "precision": "fp16",
+}
+
 
 def attend(F: Float[Tensor, "b p d"], q: Float[Tensor, "b d"]) -> Float[Tensor, "b p"]:
     """How much the query looks at each place: softmax(F q / sqrt(d)), which sums to 1 (thesis, eq. 3.3)."""
@@ -125,7 +140,8 @@ class CAStream(OnFrozen):
         read = range(len(self.stages))[self.start :]
         if stage != -1 and stage not in read:
             raise ValueError(f"the stream reads stages {read[0]} to {read[-1]}, found stage={stage}")
-        return self._run(images, targets)[1][stage if stage == -1 else stage - self.start]
+        maps = self._run(images, targets)[1][stage if stage == -1 else stage - self.start]
+        return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
     def _run(self, images: Tensor, targets: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         *below, last = [network.find_layer(self.backbone, name) for name in self.stages[self.start :]]

@@ -181,7 +181,7 @@ def part_loss(
     The weights that were used for the published results are not known. Options as in the constraints.
     """
     logits, S = model(images, similarities=True)
-    net = getattr(model, "module", model)  # behind DistributedDataParallel
+    net = model if isinstance(model, DPNet) else model.module  # behind DistributedDataParallel
     classification = discriminative_loss(logits, targets)
     parts = complementary_loss(net.U)
     assigned = assignment_loss(S, temperature=temperature, assign_balance=assign_balance)

@@ -114,8 +114,7 @@ class ProtoPNet(OnFrozen):
         return Projection(found[:, 0], found[:, 1:], distances)
 
     def _distances(self, z: Float[Tensor, "b dim h w"]) -> Float[Tensor, "b P R"]:
-        z, p = z.flatten(2), self.prototypes
-        return ((p**2).sum(1)[:, None] - 2 * p @ z + (z**2).sum(1, keepdim=True)).relu()  # rounding may go below 0
+        return torch.cdist(self.prototypes, z.flatten(2).mT) ** 2
 
 
 def similarity(d: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -146,7 +145,7 @@ def prototype_loss(
     """Cross-entropy, plus the distance to the nearest prototype of the own class (cluster), less the distance to the
     nearest of another (separation), plus the absolute votes for other classes (sparsity)."""
     logits, d = model(images, distances=True)
-    W = getattr(model, "module", model).W.weight  # behind DistributedDataParallel
+    W = (model if isinstance(model, ProtoPNet) else model.module).W.weight  # behind DistributedDataParallel
     own = own_parts(*W.shape).to(W.device)
     classification = F.cross_entropy(logits, targets)
     near = d.masked_fill(~own[targets], torch.inf).amin(1).mean()
