@@ -14,16 +14,17 @@ CONTEXTS = ("meadow", "sea", "desert", "snow", "lava")
 
 
 @cache
-def sheets(size: int) -> Float[Tensor, "contexts side side 3"]:
+def sheets(size: int) -> Float[Tensor, "contexts 3 side side"]:
     """The material of each of `CONTEXTS` in [0, 1], twice the image's side; opposite edges fit together."""
-    return torch.stack([_MATERIALS[name](_Noise(size, seed)) for seed, name in enumerate(CONTEXTS)]).clamp(0, 1)
+    made = torch.stack([_MATERIALS[name](_Noise(size, seed)) for seed, name in enumerate(CONTEXTS)])
+    return made.clamp(0, 1).movedim(-1, 1).contiguous()
 
 
 @cache
 def clouds(size: int) -> Float[Tensor, "side side"]:
-    """How white the sky is, in [0, 1], twice the image's side; opposite edges fit together."""
+    """How white the sky is, in [0, 1), twice the image's side; opposite edges fit together."""
     noise = _Noise(size, 100)
-    return ((noise(1, 3, stretch=2.5) + 0.3 * noise(3, 9, stretch=2)) * 0.45 - 0.1).clamp(0, 1)
+    return ((noise(1, 3, stretch=2.5) + 0.3 * noise(3, 9, stretch=2)) * 0.38 - 0.08).clamp(0, 0.85)
 
 
 @cache
@@ -42,7 +43,7 @@ class _Noise:
         self.side, self.generator = 2 * size, torch.Generator().manual_seed(seed)
         self.frequencies = torch.fft.fftfreq(self.side, 1 / size)
 
-    def __call__(self, low: float, high: float, stretch: float = 1.0) -> Float[Tensor, "side side"]:
+    def __call__(self, low: float | int, high: float | int, stretch: float | int = 1) -> Float[Tensor, "side side"]:
         x, y = self.frequencies * stretch**0.5, self.frequencies[:, None] / stretch**0.5
         wave = x.hypot(y)
         band = torch.exp(-((wave / high) ** 2)) - torch.exp(-((wave / low) ** 2))
@@ -84,7 +85,9 @@ def _desert(noise: _Noise) -> Tensor:
 
 
 def _snow(noise: _Noise) -> Tensor:
-    drifts = _ramp(0.6 + 0.28 * noise(1, 4, stretch=3) + 0.05 * noise(8, 20), "#a9bfd6", "#d3dfec", "#eef3f9", "#ffffff")
+    drifts = _ramp(
+        0.6 + 0.28 * noise(1, 4, stretch=3) + 0.05 * noise(8, 20), "#a9bfd6", "#d3dfec", "#eef3f9", "#ffffff"
+    )
     return _over(drifts, 3 * (noise(8, 18) - 2.6), "#9db9d8")
 
 

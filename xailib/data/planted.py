@@ -63,9 +63,7 @@ class PlantedScenes(torch.utils.data.Dataset):
         self.evidence, self.size, self.device = evidence, size, torch.device(device)
         self.class_names = list(CUES[evidence][:classes])
         labels = (torch.rand(count, generator=generator, device=generator.device) * classes).long().cpu()
-        self._plan = draw_plan(
-            labels, evidence=evidence, classes=classes, correlation=correlation, generator=generator
-        )
+        self._plan = draw_plan(labels, evidence=evidence, classes=classes, correlation=correlation, generator=generator)
 
     @property
     def values(self) -> dict[str, Int64[Tensor, " n"]]:
@@ -83,9 +81,13 @@ class PlantedScenes(torch.utils.data.Dataset):
         return [Sample(*sample) for sample in zip(scenes.images, scenes.labels.tolist(), scenes.boxes, strict=True)]
 
     def batch(self, indices: Sequence[int] | Tensor, labels: Int64[Tensor, " b"] | None = None) -> Scenes:
-        """These scenes; with `labels`, the same ones as they would be if their evidence told these labels."""
+        """These scenes; with `labels`, the same ones as they would be if their evidence told these labels.
+
+        Raises ValueError for labels of another number or outside the classes.
+        """
         plan = self._plan.rows(torch.as_tensor(indices))
         if labels is not None:
+            _check_labels(labels, len(plan.sky), len(self.class_names))
             plan = plan.with_value(self.evidence, labels.cpu())
         pieces = [self._draw(plan.rows(piece)) for piece in torch.arange(len(plan.sky)).split(_PIECE)]
         return Scenes(*(_join([getattr(piece, field.name) for piece in pieces]) for field in fields(Scenes)))
@@ -97,14 +99,14 @@ class PlantedScenes(torch.utils.data.Dataset):
 
     def _draw(self, plan: Plan) -> Scenes:
         plan = plan.to(self.device)
-        canvas, touched, context = draw(plan, self.size)
+        images, touched, context = draw(plan, self.size)
         if self.evidence in OBJECT_CUES:
             parts, there = touched[:, SUBJECTS], plan.shown[:, SUBJECTS]
         else:
             parts = (context if self.evidence == "context" else touched[:, TAG])[:, None]
             there = torch.ones_like(plan.shown[:, :1])
         boxes = [box[there] for box, there in zip(_tight(parts), there, strict=True)]
-        return Scenes(canvas.permute(0, 3, 1, 2).contiguous(), plan.values[self.evidence], parts.any(1), context, boxes)
+        return Scenes(images, plan.values[self.evidence], parts.any(1), context, boxes)
 
 
 def _join(parts: list) -> Tensor | list:
@@ -135,3 +137,8 @@ def _check(count: int, evidence: str, classes: int, correlation: dict, size: int
         raise ValueError(f"there can be 2 to {VALUES} classes, found {classes}")
     if count < 1 or not 32 <= size <= 224:
         raise ValueError(f"at least one scene of 32 to 224 pixels is needed, found {count} of {size}")
+
+
+def _check_labels(labels: Tensor, scenes: int, classes: int) -> None:
+    if len(labels) != scenes or not ((0 <= labels) & (labels < classes)).all():
+        raise ValueError(f"{scenes} scenes need {scenes} labels from 0 to {classes - 1}, found {labels.tolist()}")

@@ -15,13 +15,13 @@ from xailib.data.stickers import COLOURS, MARKERS, SHAPES, TEXTURES, VALUES
 
 CUES = {"shape": SHAPES, "colour": COLOURS, "texture": TEXTURES, "context": CONTEXTS, "marker": MARKERS}
 OBJECT_CUES = ("shape", "colour", "texture")
-SUBJECTS, TAG, OBJECTS = slice(0, 2), 2, 6  # an image's objects: subjects, the tag, distractors
+SUBJECTS, TAG = slice(0, 2), 5  # an image's objects: two subjects, three distractors, and the tag if there is one
 RADIUS = 0.18  # the largest object, as a part of the image's side
 
-_SMALLEST = (0.14, 0.14, 0.105, 0.11, 0.11, 0.11)
-_LARGEST = (RADIUS, RADIUS, 0.105, 0.15, 0.15, 0.15)
-_CHANCE = (1.0, 0.4, 1.0, 1.0, 0.7, 0.7)  # that an object is wanted; it is left out too where no place is free
-_ORDER = (0, TAG, 1, 3, 4, 5)  # in which they look for a place: the first finds one always, the tag in some corner
+_SMALLEST = (0.14, 0.14, 0.11, 0.11, 0.11, 0.105)
+_LARGEST = (RADIUS, RADIUS, 0.15, 0.15, 0.15, 0.105)
+_CHANCE = (1.0, 0.4, 1.0, 0.7, 0.7, 1.0)  # that an object is wanted; it is left out too where no place is free
+_TURN = (0, 2, 3, 4, 5, 1)  # at which they look for a place: the first finds one always, the tag then in some corner
 _TRIES = 24
 _GAP = 0.015
 
@@ -69,21 +69,18 @@ def draw_plan(
     generator: Generator,
 ) -> Plan:
     """Scenes of these labels, in which the cue `evidence` is the label and the others follow it by `correlation`."""
-    n = len(labels)
-    uniform = lambda *shape: torch.rand(n, *shape, generator=generator, device=generator.device).cpu()
-    values = {cue: _follow(labels, classes, correlation[cue], uniform) for cue in CUES if cue in correlation}
-    values |= {evidence: labels}
-    values |= {cue: _any(CUES[cue], uniform()) for cue in CUES if cue not in values and cue != "marker"}
-    others = {cue: _any(CUES[cue], uniform(OBJECTS), VALUES * (cue == evidence)) for cue in OBJECT_CUES}
-    low, high = torch.tensor(_SMALLEST), torch.tensor(_LARGEST)
-    radius = low + (high - low) * uniform(OBJECTS)
-    wanted = uniform(OBJECTS) < torch.tensor(_CHANCE)
-    wanted[:, TAG] = "marker" in values
-    shown, centre = _places(radius, wanted, _spots(radius, uniform))
-    angle = (uniform(OBJECTS) - 0.5) * 0.9
-    angle[:, TAG] = 0
-    turn = torch.stack([angle.cos(), angle.sin()], -1)
-    return Plan(values, others, shown, centre, radius, turn, 0.32 + 0.2 * uniform(), uniform(), uniform(5))
+
+    def uniform(*shape: int) -> Float[Tensor, "n ..."]:
+        return torch.rand(len(labels), *shape, generator=generator, device=generator.device).cpu()
+
+    values = {evidence: labels}
+    for cue, r in correlation.items():
+        values[cue] = _follow(labels, classes, r, uniform)
+    for cue in (cue for cue in CUES if cue not in values and cue != "marker"):
+        values[cue] = _any(CUES[cue], uniform())
+    objects = len(_CHANCE) if "marker" in values else TAG
+    others = {cue: _any(CUES[cue], uniform(objects), VALUES * (cue == evidence)) for cue in OBJECT_CUES}
+    return Plan(values, others, *_layout(objects, uniform), 0.32 + 0.2 * uniform(), uniform(), uniform(5))
 
 
 def _follow(labels: Tensor, classes: int, correlation: float | int, uniform) -> Int64[Tensor, " n"]:
@@ -95,19 +92,30 @@ def _any(names: tuple[str, ...], uniform: Tensor, first: int = 0) -> Int64[Tenso
     return first + (uniform * (len(names) - first)).long()
 
 
-def _spots(radius: Tensor, uniform) -> Float[Tensor, "n m tries 2"]:
+def _layout(objects: int, uniform) -> tuple[Bool[Tensor, "n m"], Float[Tensor, "n m 2"], Tensor, Tensor]:
+    """Which objects are shown, their centres, radii and angles; none touches another."""
+    low, high = (torch.tensor(bound[:objects]) for bound in (_SMALLEST, _LARGEST))
+    radius = low + (high - low) * uniform(objects)
+    wanted = uniform(objects) < torch.tensor(_CHANCE[:objects])
+    shown, centre = _places(radius, wanted, _spots(radius, uniform))
+    angle = (uniform(objects) - 0.5) * 0.9
+    angle[:, TAG:] = 0
+    return shown, centre, radius, torch.stack([angle.cos(), angle.sin()], -1)
+
+
+def _spots(radius: Float[Tensor, "n m"], uniform) -> Float[Tensor, "n m tries 2"]:
     """Places to try, with the object wholly inside the image; for the tag the four corners, from a random one on."""
     reach = radius[..., None, None] * 1.05
-    spots = reach + (1 - 2 * reach) * uniform(OBJECTS, _TRIES, 2)
+    spots = reach + (1 - 2 * reach) * uniform(radius.shape[1], _TRIES, 2)
     corner = (uniform(1) * 4).long() + torch.arange(_TRIES)
-    spots[:, TAG] = 0.125 + 0.75 * torch.stack([corner // 2 % 2, corner % 2], -1)
+    spots[:, TAG:] = 0.125 + 0.75 * torch.stack([corner // 2 % 2, corner % 2], -1)[:, None]
     return spots
 
 
 def _places(radius: Tensor, wanted: Tensor, spots: Tensor) -> tuple[Bool[Tensor, "n m"], Float[Tensor, "n m 2"]]:
     """For one object after the other the first spot that touches no earlier one, and whether there was any."""
     shown, centre = torch.zeros_like(wanted), torch.zeros_like(spots[:, :, 0])
-    for k in _ORDER:
+    for k in sorted(range(radius.shape[1]), key=_TURN.__getitem__):
         apart = (spots[:, k, :, None] - centre[:, None]).norm(dim=-1) > (radius + radius[:, k, None])[:, None] + _GAP
         free = (apart | ~shown[:, None]).all(-1)
         shown[:, k] = wanted[:, k] & free.any(1)
