@@ -135,9 +135,8 @@ def test_hits_of_batches_are_joined():
     boxes = [box(0, 0, 5, 5), box(0, 0, 5, 5), box(20, 0, 30, 5)]
     hits = torch.cat([metrics.box_hits(maps[i : i + 1], boxes[i : i + 1]) for i in range(3)])
     whole = metrics.box_accuracy(maps, boxes)
-    assert torch.equal(metrics.best_accuracy(hits), whole.masked_fill(torch.tensor([False, False, True]), NAN)) or (
-        whole[:2].tolist() == [100, 100] and whole[2].isnan()
-    )
+    assert whole[:2].tolist() == [100, 100] and whole[2].isnan()
+    torch.testing.assert_close(metrics.best_accuracy(hits), whole, equal_nan=True)
 
 
 # --- what the network sees in the box ---------------------------------------------------------------------------------
@@ -324,7 +323,6 @@ def test_bad_input_is_named(metric):
     for maps, boxes, message in [
         (broken, [box(0, 0, 4, 4)], "contain NaN"),
         (UNIFORM, [box(0, 0, 4, 4)] * 2, "2 of them for 1 maps"),
-        (UNIFORM, box(0, 0, 4, 4), "found one tensor"),
         (UNIFORM, [torch.tensor([0, 0, 4, 4])], "int tensor .n 4., found torch.int64 .4,."),
         (UNIFORM, [box(0.0, 0.0, 4.0, 4.0)], "found torch.float32"),
         (UNIFORM, [box(4, 0, 0, 4)], "ends before it starts"),
@@ -345,14 +343,8 @@ def test_bad_input_is_named(metric):
         (lambda: metrics.energy_pointing_game(UNIFORM - 2, ROWS), "maps must lie in"),
         (lambda: metrics.official_metric(UNIFORM, ROWS, torch.tensor([1, 2]), torch.tensor([1])), "one class per map"),
         (
-            lambda: metrics.saliency_metric(Sure([0.0, 0.0]), torch.rand(1, 3, 9, 9), torch.tensor([0]), UNIFORM),
+            lambda: metrics.saliency_metric(Sure([0.0, 0.0]), torch.rand(1, 3, 10, 10), torch.tensor([0]), UNIFORM),
             "training mode",
-        ),
-        (
-            lambda: metrics.saliency_metric(
-                Sure([0.0, 0.0]).eval(), torch.rand(1, 3, 9, 9), torch.tensor([0]), UNIFORM
-            ),
-            "do not fit images",
         ),
     ],
 )
@@ -376,31 +368,37 @@ def scenes(draw):
     return torch.tensor(levels).view(b, height, width) / 4, boxes
 
 
+def accuracy(maps, boxes, preset="clean"):
+    """Box accuracy at the only thresholds that tell maps of quarters apart."""
+    return metrics.best_accuracy(metrics.box_hits(maps, boxes, thresholds=[0, 0.25, 0.5, 0.75]))
+
+
+ANY_SCENE = [*ON_BOXES[:-1], accuracy]
+
+
 def same(found, expected):
     torch.testing.assert_close(found, expected, equal_nan=True)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(scenes(), st.sampled_from(["clean", "thesis_legacy"]))
 def test_every_percentage_is_one(scene, preset):
-    for metric in ON_BOXES[:-1]:
+    for metric in ANY_SCENE:
         found = metric(*scene, preset=preset)
         assert (found.isnan() | (found >= 0) & (found <= 100 + 1e-4)).all()
-    found = metrics.box_accuracy(*scene)
-    assert (found.isnan() | (found >= 0) & (found <= 100)).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(scenes(), st.randoms())
 def test_images_and_boxes_may_come_in_any_order(scene, random):
     maps, boxes = scene
     order = random.sample(range(len(maps)), len(maps))
     shuffled = [boxes[i][torch.randperm(len(boxes[i]), generator=torch.Generator().manual_seed(i))] for i in order]
-    for metric in ON_BOXES:
+    for metric in ANY_SCENE:
         same(metric(maps[order], shuffled), metric(maps, boxes)[order])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(scenes())
 def test_only_ratios_of_the_map_count(scene):
     maps, boxes = scene
@@ -410,7 +408,7 @@ def test_only_ratios_of_the_map_count(scene):
     same(metrics.energy_pointing_game(maps / 4, boxes), metrics.energy_pointing_game(maps, boxes))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(scenes())
 def test_a_mirrored_scene_has_the_same_values(scene):
     maps, boxes = scene
@@ -420,10 +418,10 @@ def test_a_mirrored_scene_has_the_same_values(scene):
         same(metric(maps.flip(2), mirrored), metric(maps, boxes))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(scenes())
 def test_thesis_accuracy_lies_between_v2_and_nothing(scene):
-    best, first = (metrics.box_hits(*scene, boxacc=boxacc) for boxacc in ("v2", "thesis"))
+    best, first = (metrics.box_hits(*scene, boxacc=boxacc, thresholds=[0, 0.5]) for boxacc in ("v2", "thesis"))
     assert (best.isnan() | (best >= first)).all()
 
 
@@ -438,7 +436,7 @@ class BrightnessDetector(nn.Module):
         return torch.stack([0 * brightness, 8 * (brightness - 0.5)], 1)
 
 
-def planted(b=20, size=32, seed=0):
+def planted(b=10, size=32, seed=0):
     """Bright discs of 8 to 14 pixels at random places, their tight boxes, the true map, and a random smooth one."""
     generator = torch.Generator().manual_seed(seed)
     radius = torch.randint(4, 8, (b, 1, 1), generator=generator)

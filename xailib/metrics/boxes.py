@@ -118,9 +118,10 @@ def region_boxes(mask: Bool[Tensor, "H W"]) -> Int[Tensor, "_ 4"]:
 
 def check_boxes(boxes: Boxes, maps: Float[Tensor, "b H W"]) -> None:
     """Raises ValueError unless `boxes` holds one int tensor [n 4] per map, with x0 <= x1 and y0 <= y1."""
-    if isinstance(boxes, Tensor) or len(boxes) != len(maps):
-        found = "one tensor" if isinstance(boxes, Tensor) else f"{len(boxes)} of them for {len(maps)} maps"
-        raise ValueError(f"boxes must be a list with one int tensor [n 4] per image, found {found}")
+    if len(boxes) != len(maps):
+        raise ValueError(
+            f"boxes must hold one int tensor [n 4] per image, found {len(boxes)} of them for {len(maps)} maps"
+        )
     for i, one in enumerate(boxes):
         if not isinstance(one, Tensor) or one.ndim != 2 or one.shape[1] != 4 or one.dtype.is_floating_point:
             found = f"{one.dtype} {tuple(one.shape)}" if isinstance(one, Tensor) else type(one).__name__

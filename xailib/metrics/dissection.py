@@ -110,7 +110,8 @@ def _iou(
         for a, L, known in zip(A, masks, labelled, strict=True):
             M = _on(a, thresholds, tuple(L.shape[1:]))
             L = (L & known[:, None, None]).flatten(1).to(M)
-            both = both + (M @ L.mT).double()
+            with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot count beyond 256
+                both = both + (M @ L.mT).double()
             on = on + M.sum(1, keepdim=True).double() * known
             there = there + L.sum(1).double()
     union = on + there - both

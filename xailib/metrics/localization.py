@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xailib import network
-from xailib.inputs import check_inputs, check_maps
+from xailib.inputs import check_maps, checked
 from xailib.metrics.boxes import Boxes, box_iou, percent, placed_boxes, predicted_box, region_boxes
 from xailib.metrics.faithfulness import check_masks
 
@@ -43,14 +43,17 @@ def localization_error(
 def official_metric(
     maps: Float[Tensor, "b H W"],
     boxes: Boxes,
-    predictions: Int[Tensor, " b"],
-    targets: Int[Tensor, " b"],
+    predictions: Int[Tensor, " _"],
+    targets: Int[Tensor, " _"],
     *,
     iou_mode: str = "binary",
     preset: str = "clean",
 ) -> Float[Tensor, " b"]:
     """`localization_error`, but 100 also wherever the network's class, in `predictions`, is not the target (thesis,
-    eq. 1.16). Raises ValueError as `localization_error` does."""
+    eq. 1.16). Raises ValueError as `localization_error` does, and unless there is one of both classes per map."""
+    if not predictions.shape == targets.shape == maps.shape[:1]:
+        found = f"{tuple(predictions.shape)} and {tuple(targets.shape)} for {len(maps)} maps"
+        raise ValueError(f"predictions and targets must hold one class per map, found shapes {found}")
     right = predictions == targets
     return percent(1 - _overlap(maps, boxes, iou_mode, preset) * right, maps, boxes, preset)
 
@@ -128,6 +131,7 @@ def best_accuracy(hits: Float[Tensor, "b overlaps thresholds"]) -> Float[Tensor,
 # --- what the network sees in the box ---------------------------------------------------------------------------------
 
 
+@checked
 def saliency_metric(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -143,7 +147,6 @@ def saliency_metric(
     The crop is resized to the size of the image, bicubically. The value is infinite where p_c is 0, so report the
     median too. The network runs on `chunk` crops at a time. Raises ValueError for bad input, and another preset.
     """
-    model = check_inputs(model, images, targets)
     check_maps(maps, images)
     found, chunk = predicted_box(maps, preset=preset), network.chunk_size(chunk, images)
     crops = torch.cat([_crop(image, box) for image, box in zip(images, found.tolist(), strict=True)])
