@@ -23,7 +23,7 @@ _LARGEST = (RADIUS, RADIUS, 0.15, 0.15, 0.15, 0.105)
 _CHANCE = (1.0, 0.4, 1.0, 0.7, 0.7, 1.0)  # that an object is wanted; it is left out too where no place is free
 _TURN = (0, 2, 3, 4, 5, 1)  # at which they look for a place: the first finds one always, the tag then in some corner
 _TRIES = 24
-_GAP = 0.015
+_GAP = 0.03
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ def textures() -> Float[Tensor, "textures side side"]:
     x, y = _grid().unbind(-1)
     waves = y + 0.14 * (2.5 * math.pi * x).sin()
     patterns = [_bands((x + y) / 2**0.5, 0.6), _dots(x, y), _checks(x, y), _bands(waves, 0.5), _bands(x.hypot(y), 0.5)]
-    return torch.stack([*patterns, torch.ones_like(x), x, *(_tag(bits.split()) for bits in _BITS)])
+    return torch.stack([*patterns, torch.ones_like(x), 0.1 - x, *(_tag(bits.split()) for bits in _BITS)])
 
 
 @cache
@@ -85,7 +85,7 @@ def _square(half: float) -> list[tuple[float, float]]:
 def _heart() -> list[tuple[float, float]]:
     turn = [2 * math.pi * i / 60 for i in range(60)]
     tall = [13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t) for t in turn]
-    return [(math.sin(t) ** 3, -(y + 2) / 16) for t, y in zip(turn, tall, strict=True)]
+    return [(0.93 * math.sin(t) ** 3, -(y + 2.5) / 17) for t, y in zip(turn, tall, strict=True)]
 
 
 def _moon() -> list[tuple[float, float]]:
@@ -118,7 +118,7 @@ def _steps(first: float, last: float, count: int) -> list[float]:
 _OUTLINES = {
     "circle": lambda: _polar([0.9] * 60),
     "square": lambda: _square(0.74),
-    "triangle": lambda: [(x, y + 0.1) for x, y in _polar([1.04] * 3)],
+    "triangle": lambda: [(x, y + 0.08) for x, y in _polar([1.02] * 3)],
     "star": lambda: _polar([1.03, 0.5] * 5),
     "heart": _heart,
     "moon": _moon,
