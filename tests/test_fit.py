@@ -390,8 +390,10 @@ def test_what_cannot_be_trained_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not finite in epoch 1"):
         quiet(net(), data(), data(), loss=lambda *step: cross_entropy(*step) / 0, folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="the data set is empty"):
         evaluate(net(), data(0))
+    with pytest.raises(ValueError, match="the data set is empty"):
+        quiet(net(), data(0), data())
     with pytest.raises(FileNotFoundError, match="no training run"):
         load_weights(net(), tmp_path)
     with pytest.raises(ValueError, match="'best' or 'last'"):

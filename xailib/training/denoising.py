@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from xailib import network
 from xailib.inputs import check_targets
 from xailib.rectifier import guided_relu
 
@@ -72,7 +73,8 @@ def interpretable_gradient_loss(
         losses = torch.cat([losses, rest])
     measure = HISTOGRAMS[hi] if error == "hi" else ERRORS[error]
     regularisation = measure(standard.flatten(1), guided.flatten(1)).mean()
-    return DenoisingLoss(losses.mean() + coefficient * regularisation, losses.mean(), regularisation)
+    classification = losses.mean()
+    return DenoisingLoss(classification + coefficient * regularisation, classification, regularisation)
 
 
 def gradients(
@@ -94,7 +96,7 @@ def gradients(
         if guided_of == "loss":
             guided = _gradient(losses, x, grad_reduction)
         else:
-            guided = -_gradient(logits.float().gather(1, targets[:, None]), x, grad_reduction)
+            guided = -_gradient(network.class_scores(logits, targets), x, grad_reduction)
         gate.on = False
     return losses, standard, guided
 

@@ -48,8 +48,6 @@ def evaluate(
     """Accuracy and loss of the model, in evaluation mode, on a data set of (image, label, ...), with labels as for
     `classification`. The model's modes are afterwards as they were. Raises ValueError for an empty data set.
     """
-    if len(data) == 0:
-        raise ValueError("the data set is empty: there is nothing to evaluate")
     device = next(model.parameters()).device
     share = BatchSampler(range(parallel.rank(), len(data), parallel.count()), batch, drop_last=False)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
@@ -62,7 +60,9 @@ def evaluate(
 
 
 def batches(data: Dataset, order: BatchSampler, workers: int, seed: int = 0) -> DataLoader:
-    """The data set batch by batch; `seed` is that of the workers' chance."""
+    """The data set batch by batch; `seed` is that of the workers' chance. Raises ValueError if it is empty."""
+    if len(data) == 0:
+        raise ValueError("the data set is empty")
     together = isinstance(data, TensorDataset)  # it takes the numbers of a whole batch at once
     how = {"sampler": order, "batch_size": None} if together else {"batch_sampler": order}
     generator = torch.Generator().manual_seed(seed)
