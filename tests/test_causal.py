@@ -291,6 +291,13 @@ def test_max_sensitivity_of_the_identity_approaches_its_bound():
     assert close(raw, found.item() / 2)
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_noise_goes_both_ways_and_is_cut_at_black_and_white(level):
+    x = torch.full((1, 1, 8, 8), float(level), dtype=torch.float64)
+    found = metrics.max_sensitivity(SEES_PIXELS, x, TARGET, red, radius=0.3, normalised=False)
+    assert 0.1 * 64**0.5 < found < 0.2 * 64**0.5  # about half of the noise is cut
+
+
 def test_noise_is_drawn_in_the_normalised_space():
     model = Normalized(nn.Identity(), (0.5,) * 3, (0.1, 1.0, 1.0)).double().eval()
     x = torch.tensor([0.3, 0.4], dtype=torch.float64).expand(1, 3, 1, 2)

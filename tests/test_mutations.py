@@ -111,7 +111,7 @@ MUTANTS = [
     ("metrics/faithfulness.py", "(o > p).to(p)", "(o >= p).to(p)", "test_faithfulness.py"),
     ("metrics/faithfulness.py", '1 - p if ag_denominator == "1-p" else p', "p", "test_faithfulness.py"),
     ("metrics/faithfulness.py", ".where(p > 0, 0)", "", "test_faithfulness.py"),
-    ("metrics/faithfulness.py", "(r + 1) / 2", "r", "test_faithfulness.py"),
+    ("metrics/faithfulness.py", "else (r + 1) / 2", "else r", "test_faithfulness.py"),
     ("metrics/faithfulness.py", "coherency, 1 - complexity,", "coherency, complexity,", "test_faithfulness.py"),
     ("metrics/faithfulness.py", "3 / (1 / parts.clamp(min=0)).sum(0)", "parts.mean(0)", "test_faithfulness.py"),
     ("metrics/faithfulness.py", "0 * images if mask_space", "0 * images + 0.5 if mask_space", "test_faithfulness.py"),
