@@ -257,10 +257,10 @@ def test_faulty_lesson(scripts, name):
 
 
 def test_healthy_lesson_may_use_loopback(scripts):
-    assert about(scripts[1], "90_healthy") == [""] * 3
+    assert about(scripts[1], "90_healthy") == [""] * 4
 
 
 def test_no_lessons_at_all(clone):
     status, reports = run_pytest(clone({}), "tests/test_lessons.py")
-    assert status == 1
+    assert status != 0
     assert "nothing below was tested" in "".join(about(reports, "there_are_lessons"))
