@@ -131,7 +131,7 @@ class _Run:
 
 def _mixed(*numbers: int) -> int:
     """A seed that differs wherever one of the numbers does."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 @contextmanager
