@@ -46,7 +46,9 @@ def test_distractors_have_no_class_value(evidence):
 def test_values_are_what_is_drawn():
     scenes = planted(100, evidence="colour", size=64)
     batch = scenes.batch(range(100))
-    near = (batch.images - stickers.colours()[0][:, None, None]).abs().amax(1) < 0.12  # red comes nowhere else, apart from the glow of lava
+    near = (batch.images - stickers.colours()[0][:, None, None]).abs().amax(
+        1
+    ) < 0.12  # red comes nowhere else, apart from the glow of lava
     share = (near & batch.evidence).flatten(1).sum(1) / batch.evidence.flatten(1).sum(1)
     assert share[batch.labels == 0].min() > 0.05 and share[batch.labels != 0].max() == 0
 
