@@ -87,8 +87,8 @@ def box_hits(
     boxes: Boxes,
     *,
     boxacc: str = "thesis",
-    thresholds: Sequence[float] = THRESHOLDS,
-    overlaps: Sequence[float] | None = None,
+    thresholds: Sequence[float | int] = THRESHOLDS,
+    overlaps: Sequence[float | int] | None = None,
 ) -> Float[Tensor, "b overlaps thresholds"]:
     """1 where the box of {S > t} overlaps a true box by an IoU of at least d, else 0, for each d and t; NaN without box.
 
@@ -111,7 +111,7 @@ def box_hits(
 
 
 def _iou_at(
-    S: Float[Tensor, "H W"], true: Int[Tensor, "n 4"], thresholds: Sequence[float], counted: int | None
+    S: Float[Tensor, "H W"], true: Int[Tensor, "n 4"], thresholds: Sequence[float | int], counted: int | None
 ) -> Float[Tensor, " thresholds"]:
     """The largest IoU of a true box with the box of one of the `counted` largest regions above each threshold."""
     found = (box_iou(region_boxes(S > t)[:counted], true).flatten().tolist() for t in thresholds)
