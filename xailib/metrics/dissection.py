@@ -9,7 +9,7 @@ of these places with the concept's mask L_c, over the images x in which c is lab
 if IoU_k,c > 0.04.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,7 +25,7 @@ DETECTOR = 0.04  # the IoU above which a unit is called a detector
 
 def network_dissection(
     model: nn.Module,
-    batches: Collection,
+    batches: Iterable,
     concepts: Sequence[str],
     *,
     layer: Layer,
@@ -41,6 +41,8 @@ def network_dissection(
     IoU is 0 for a unit that is never on. Raises ValueError for bad input, and if there are too few places for q.
     """
     model = check_model(model)
+    if not hasattr(batches, "__len__"):
+        raise ValueError(f"batches are read twice: pass a list or a DataLoader, found {type(batches).__name__}")
     if not 0 < quantile < 1 or not len(batches):
         raise ValueError(f"need 0 < quantile < 1 and a batch of images, found {quantile=}, {len(batches)} batches")
     with torch.compiler.set_stance("force_eager"):
@@ -64,7 +66,7 @@ def _table(concepts: Sequence[str], thresholds: list[float], iou: list[list[floa
 
 
 def _thresholds(
-    model: nn.Module, batches: Collection, layer: Layer, quantile: float, grid: tuple[int, int] | None
+    model: nn.Module, batches: Iterable, layer: Layer, quantile: float, grid: tuple[int, int] | None
 ) -> Float[Tensor, " k"]:
     """T_k: of the n activations of each unit, the floor(q n) largest lie above it (fewer where they are equal)."""
     n, largest, kept = 0, None, 0
