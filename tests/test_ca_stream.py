@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from xailib import explain, models
+from xailib import explain, models, network
 from xailib.models import CAStream, Normalized
 from xailib.models.ca_stream import IMAGENET_RECIPE, CrossAttention, attend
+from xailib.models.convnets import SmallCNN, mobilenet_v2_cifar, resnet18_cifar
 from xailib.models.stages import known
 from xailib.training.schedule import Recipe
 
@@ -388,12 +389,41 @@ def test_gradients_at_every_layer_are_those_of_the_logits(layer):
 # --- networks and options ---------------------------------------------------------------------------------------------
 
 
-def test_the_pretrained_network_of_the_course():
-    backbone = models.load()
-    model = CAStream(backbone).eval()
-    assert model.stages == ("blocks.0", "blocks.1", "blocks.2", "blocks.4", "bn2")
-    assert [block.W.in_features for block in model.stream.blocks] == [16, 24, 40, 112, 1280]
-    assert models.default_layer(model) == "bn2"
+@pytest.mark.parametrize(
+    "make, stages, widths",
+    [
+        (lambda: SmallCNN(7), ["stages.0", "stages.1", "stages.2"], [32, 64, 128]),
+        (lambda: SmallCNN(7, channels=1, widths=(4, 5, 6, 8)), [f"stages.{n}" for n in range(4)], [4, 5, 6, 8]),
+        (lambda: resnet18_cifar(7), ["stem", "layer1", "layer2", "layer3", "layer4"], [64, 64, 128, 256, 512]),
+        (lambda: mobilenet_v2_cifar(7), ["stage1", "stage2", "stage3", "conv_head"], [16, 24, 32, 1280]),
+        (models.load, ["blocks.0", "blocks.1", "blocks.2", "blocks.4", "bn2"], [16, 24, 40, 112, 1280]),
+    ],
+)
+def test_the_networks_of_the_course(make, stages, widths):
+    backbone = make()
+    model = CAStream(backbone, queries="class").eval()
+    assert list(model.stage_names) == stages
+    assert [block.W.in_features for block in model.stream.blocks] == widths
+    channels = next(module.in_channels for module in backbone.modules() if isinstance(module, nn.Conv2d))
+    with torch.no_grad():
+        x = torch.rand(2, channels, 32, 32)
+        torch.testing.assert_close(model(x), model(x, backbone(x).argmax(1)))
+    sizes = [model.attention(x, stage=stage).shape[1] for stage in range(len(stages))]
+    assert len(set(sizes)) >= len(sizes) - 1  # only ResNet's stem is as large as what follows
+    for name in stages:  # also where the model has attributes of its own
+        assert network.find_layer(model, name) is network.find_layer(backbone, name)
+
+
+def test_default_layer_is_that_of_the_backbone():
+    assert models.default_layer(CAStream(models.load(pretrained=False))) == "bn2"
+
+
+def test_weights_begin_as_in_the_authors_code():
+    xavier = CAStream(models.load("resnet18", pretrained=False)).stream.blocks[-1].W
+    bound = math.sqrt(6 / (512 + 512))
+    assert 0.99 * bound < xavier.weight.abs().max() <= bound and xavier.bias.any()
+    normal = CAStream(models.load("convnext_atto", pretrained=False)).stream.blocks[-1].W
+    assert normal.weight.std().item() == pytest.approx(0.02, rel=0.05) and not normal.bias.any()
 
 
 @pytest.mark.parametrize(

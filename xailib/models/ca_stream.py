@@ -35,7 +35,7 @@ IMAGENET_RECIPE = {
 }
 
 
-def attend(F: Float[Tensor, "b p d"], q: Float[Tensor, "b d"]) -> Float[Tensor, "b p"]:
+def attend(F: Float[Tensor, "#b p d"], q: Float[Tensor, "#b d"]) -> Float[Tensor, "b p"]:
     """How much the query looks at each place: softmax(F q / sqrt(d)), which sums to 1 (thesis, eq. 3.3)."""
     return (F @ (q / q.shape[-1] ** 0.5)[..., None])[..., 0].softmax(-1)
 
@@ -85,14 +85,14 @@ class Stream(nn.Module):
 class CAStream(OnFrozen):
     """A classifier that pools by attention: `backbone` as it is, frozen, and beside it the `stream`, which learns.
 
-    - `start`: the first stage that the stream reads, by its place in `self.stages`
+    - `start`: the first stage that the stream reads, counted in `self.stage_names`
     - `block`: `"ca"`, or `"proj"` with linear keys and values
     - `queries`: `"agnostic"`, one for all classes, or `"class"`, one for each, of which an image sends its class's
     - `bias`: whether the linear maps have one (the authors' code has it, the thesis' eq. 3.7 does not)
     - `stages`: layers of a backbone whose stages are not known; the last one is what its pooling reads
     - `classifier`: then, for class queries, also the layer that reads what was pooled
 
-    Parameters and buffers of the backbone, batch-norm statistics among them, never change, nor in training mode.
+    Parameters and buffers of the backbone, batch-norm statistics among them, never change, not in training mode either.
     `self.stream.state_dict()` is all that was learned. Raises ValueError for other options, and for stages that do not
     fit the network.
     """
@@ -114,7 +114,7 @@ class CAStream(OnFrozen):
         _check(stages, start, block, queries, classifier)
         channels = widths(self.backbone, stages)
         classes = pooled_classes(self.backbone, stages[-1])
-        self.stages, self.start, self.classifier, self.queries = tuple(stages), start, classifier, queries
+        self.stage_names, self.start, self.classifier_name, self.queries = tuple(stages), start, classifier, queries
         self.stream = Stream(channels[start:], queries=classes if queries == "class" else 1, block=block, bias=bias)
         _initialise(self.stream, convnext=type(bare(self.backbone)).__name__ == "ConvNeXt")
         self.stream.to(next(self.backbone.parameters()))
@@ -134,17 +134,17 @@ class CAStream(OnFrozen):
     ) -> Float[Tensor, "b h w"]:
         """The raw attention that each image is pooled with: a_L over the places of the last stage, which sums to 1.
 
-        `stage` asks for an earlier one, counted in `self.stages`. Targets as in `forward`; as a map of the image:
+        `stage` asks for an earlier one, counted in `self.stage_names`. Targets as in `forward`; as a map of the image:
         `heatmap.resize(model.attention(images), images.shape[2:])`. Raises ValueError for a stage without attention.
         """
-        read = range(len(self.stages))[self.start :]
+        read = range(len(self.stage_names))[self.start :]
         if stage != -1 and stage not in read:
             raise ValueError(f"the stream reads stages {read[0]} to {read[-1]}, found stage={stage}")
         maps = self._run(images, targets)[1][stage if stage == -1 else stage - self.start]
         return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
     def _run(self, images: Tensor, targets: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        *below, last = [network.find_layer(self.backbone, name) for name in self.stages[self.start :]]
+        *below, last = [network.find_layer(self.backbone, name) for name in self.stage_names[self.start :]]
         features, maps = {}, []
 
         def keep(stage: nn.Module, _, output: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class CAStream(OnFrozen):
 
     @torch.no_grad()
     def _predicted(self, last: Float[Tensor, "b d h w"]) -> Int[Tensor, " b"]:
-        classifier, pooled = network.find_layer(self.backbone, self.classifier), last.mean((2, 3), keepdim=True)
+        classifier, pooled = network.find_layer(self.backbone, self.classifier_name), last.mean((2, 3), keepdim=True)
         logits = classifier(pooled.flatten(1) if isinstance(classifier, nn.Linear) else pooled)
         return logits.flatten(1).argmax(1)
 

@@ -48,7 +48,7 @@ class DPNet(OnFrozen):
         super().__init__(backbone)
         _check(classes, parts_per_class, scales, pool)
         self.layer = known(self.backbone)[0][-1] if layer is None else layer
-        self.scales, self.normalize_regions, self.pool = tuple(scales), normalize_regions, pool
+        self.scales, self.normalize_regions, self.pooling = tuple(scales), normalize_regions, pool
         parts = classes * parts_per_class
         like = next(self.backbone.parameters())
         self.U = nn.Parameter(torch.randn(parts, *widths(self.backbone, [self.layer])).to(like))
@@ -94,7 +94,7 @@ class DPNet(OnFrozen):
         return F.normalize(self.U, dim=1) @ (F.normalize(X, dim=1) if self.normalize_regions else X)
 
     def _bag(self, S: Float[Tensor, "b P R"]) -> Float[Tensor, "b P"]:
-        return S.amax(2) if self.pool == "max" else S.mean(2)
+        return S.amax(2) if self.pooling == "max" else S.mean(2)
 
 
 def region_boxes(grid: Sequence[int], size: Sequence[int], scales: Sequence[int] = (1,)) -> Int[Tensor, "R 4"]:

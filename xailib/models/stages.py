@@ -15,6 +15,8 @@ from xailib import network
 # class of the network (timm's, torchvision's or the course's), its stages, its classifier
 _KNOWN = [
     ("ResNet", ("maxpool", "layer1", "layer2", "layer3", "layer4"), "fc"),
+    ("ResNet", ("stem", "layer1", "layer2", "layer3", "layer4"), "fc"),
+    ("MobileNetV2", ("stage1", "stage2", "stage3", "conv_head"), "fc"),
     # ConvNeXt begins a stage with its down-sampling; the thesis' code reads all of these but the last one
     ("ConvNeXt", ("stem", "stages.1.downsample", "stages.2.downsample", "stages.3"), "head"),
     ("ConvNeXt", ("features.0", "features.2", "features.4", "features.7"), "classifier"),
@@ -30,6 +32,8 @@ def bare(backbone: nn.Module) -> nn.Module:
 def known(backbone: nn.Module) -> tuple[tuple[str, ...], str]:
     """The names of a network's stages and of its classifier. Raises ValueError for a network of an unknown kind."""
     net = bare(backbone)
+    if type(net).__name__ == "SmallCNN":  # as many as it was given widths
+        return tuple(f"stages.{number}" for number in range(len(net.stages))), "fc"
     names = {name for name, _ in net.named_modules()}
     for kind, stages, classifier in _KNOWN:
         if type(net).__name__ == kind and names.issuperset(stages):
