@@ -19,12 +19,12 @@ from torch import Tensor
 from xailib.data.images import Arrays, Entry, Images, need
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
-GARMENTS = "T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot".split()
 VOC = (
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
     "sofa train tvmonitor"
 ).split()
-CIFAR100_STATISTICS = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)  # mean and deviation, for models.Normalized
+# mean and deviation of its training pixels, for models.Normalized
+CIFAR100_STATISTICS = (0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047)
 
 Folder = Path | str
 Split = Literal["train", "test"]
@@ -47,7 +47,8 @@ def fashion_mnist(
     where = "https://github.com/zalandoresearch/fashion-mnist (or give a root and download=True)"
     folder = need(folder, "Fashion-MNIST", where, *files)
     images, labels = (np.frombuffer(gzip.decompress((folder / file).read_bytes()), np.uint8) for file in files)
-    return Images(Arrays(images[16:].reshape(-1, 28, 28), labels[8:].astype(int)), GARMENTS, transform=transform)
+    arrays = Arrays(images[16:].reshape(-1, 28, 28).copy(), labels[8:].astype(int))  # after the files' heads
+    return Images(arrays, FashionMNIST.classes, transform=transform)
 
 
 def cifar100(
@@ -118,13 +119,13 @@ def imagenet(root: Folder, split: Literal["train", "val"] = "val", *, transform:
     """ImageNet (Russakovsky et al., IJCV 2015), classes in the order of pretrained networks' logits; the 50,000 images of
     `"val"` come with the boxes of the localisation task, those of `"train"` without."""
     where = "https://www.kaggle.com/c/imagenet-object-localization-challenge"
-    parts = f"ILSVRC/Data/CLS-LOC/{split}", f"LOC_{split}_solution.csv", "LOC_synset_mapping.txt"
+    parts = f"ILSVRC/Data/CLS-LOC/{split}", "LOC_synset_mapping.txt", "LOC_val_solution.csv"
     root = need(root, "ImageNet", where, *parts)
-    names = _numbered(root / parts[2])  # "n02123045 tabby, tabby cat", in the order of the classes
+    names = _numbered(root / parts[1])  # "n02123045 tabby, tabby cat", in the order of the classes
     if split == "train":
         entries = image_folder(root / parts[0]).source
     else:
-        with open(root / parts[1], newline="") as file:
+        with open(root / parts[2], newline="") as file:
             entries = [_imagenet_entry(root / parts[0], list(names), **row) for row in csv.DictReader(file)]
     return Images(entries, [name.split(",")[0] for name in names.values()], transform=transform)
 
@@ -144,7 +145,9 @@ def image_folder(root: Folder, *, transform: Callable | None = None) -> Images:
     """Any folder that holds one folder of images per class; classes in alphabetical order."""
     from torchvision.datasets import ImageFolder
 
-    found = ImageFolder(str(need(root, "the images", "wherever they are published", ".")))
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"no folder {root}; it must hold one folder of images per class")
+    found = ImageFolder(str(root))
     entries = [Entry(Path(path), label) for path, label in found.samples]
     return Images(entries, found.classes, transform=transform)
 
