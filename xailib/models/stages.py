@@ -17,7 +17,7 @@ _KNOWN = [
     ("ResNet", ("maxpool", "layer1", "layer2", "layer3", "layer4"), "fc"),
     ("ResNet", ("stem", "layer1", "layer2", "layer3", "layer4"), "fc"),
     ("MobileNetV2", ("stage1", "stage2", "stage3", "conv_head"), "fc"),
-    # ConvNeXt begins a stage with its down-sampling; the thesis' code reads all of these but the last one
+    # where the authors' code reads it: stem, first and second down-sampling (not the third), end of the last stage
     ("ConvNeXt", ("stem", "stages.1.downsample", "stages.2.downsample", "stages.3"), "head"),
     ("ConvNeXt", ("features.0", "features.2", "features.4", "features.7"), "classifier"),
     ("EfficientNet", ("blocks.0", "blocks.1", "blocks.2", "blocks.4", "bn2"), "classifier"),
