@@ -205,9 +205,9 @@ MUTANTS = [
     ("metrics/box_study.py", '"context": 1 - U', '"context": maps * (1 - U)', "test_box_study.py"),
     ("metrics/box_study.py", "box_masks(boxes, maps, preset=preset)", "box_masks(boxes, maps)", "test_box_study.py"),
     ("metrics/dissection.py", "largest[:, above]", "largest[:, above - 1]", "test_dissection.py"),
-    ("metrics/dissection.py", "heatmap.resize(a, size) > thresholds", "heatmap.resize((a > thresholds[:, None, None]).float(), size) > 0 * thresholds", "test_dissection.py"),
+    ("metrics/dissection.py", "heatmap.resize(part, tuple(L.shape[1:])) > T", "heatmap.resize((part > T[:, None, None]).float(), tuple(L.shape[1:])) > 0 * T", "test_dissection.py"),
     ("metrics/dissection.py", "union = on + there - both", "union = on + there", "test_dissection.py"),
-    ("metrics/dissection.py", ".double() * known", ".double() * torch.ones_like(known)", "test_dissection.py"),
+    ("metrics/dissection.py", "counts[:, -1:] * known", "counts[:, -1:]", "test_dissection.py"),
     ("metrics/dissection.py", "enabled=False)", "enabled=True, dtype=torch.bfloat16)", "test_dissection.py"),
     ("metrics/dissection.py", "values.topk(min(kept, values.shape[1]), dim=1)", "values.topk(min(8, values.shape[1]), dim=1)", "test_dissection.py"),
 ]  # fmt: skip

@@ -110,19 +110,26 @@ def _iou(
     for images, masks, labelled in _labelled(batches, concepts):
         A = _activations(model, images, layer, grid)
         for a, L, known in zip(A, masks, labelled, strict=True):
-            M = _on(a, thresholds, tuple(L.shape[1:]))
-            L = (L & known[:, None, None]).flatten(1).to(M)
-            with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot count beyond 256
-                both = both + (M @ L.mT).double()
-            on = on + M.sum(1, keepdim=True).double() * known
-            there = there + L.sum(1).double()
+            counts = _counts(a, thresholds, L)
+            both = both + counts[:, :-1] * known
+            on = on + counts[:, -1:] * known
+            there = there + L.sum((1, 2)) * known
     union = on + there - both
     return (both / union).where(union > 0, 0)
 
 
-def _on(a: Float[Tensor, "k h w"], thresholds: Float[Tensor, " k"], size: tuple[int, int]) -> Float[Tensor, "k n"]:
-    """M_k at every pixel of one image, as 0 and 1; float32 counts exactly up to 2^24 pixels."""
-    return (heatmap.resize(a, size) > thresholds[:, None, None]).flatten(1).float()
+def _counts(
+    a: Float[Tensor, "k h w"], thresholds: Float[Tensor, " k"], L: Bool[Tensor, "concepts H W"]
+) -> Float[Tensor, "k _"]:
+    """Pixels of one image where a unit is on, within each concept and, in the last column, in all; 64 units at a time.
+
+    float32 counts exactly up to 2^24 pixels, but bfloat16, to which autocast would turn, only up to 256.
+    """
+    within = torch.cat([L, torch.ones_like(L[:1])]).flatten(1).float()
+    parts = zip(a.split(64), thresholds.split(64), strict=True)
+    with torch.autocast(a.device.type, enabled=False):
+        on = (heatmap.resize(part, tuple(L.shape[1:])) > T[:, None, None] for part, T in parts)
+        return torch.cat([M.flatten(1).float() @ within.mT for M in on]).double()
 
 
 def _labelled(
