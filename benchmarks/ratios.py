@@ -34,6 +34,7 @@ IMPORTS = {
     "grad-cam": "pytorch_grad_cam",
     "torchcam": "torchcam.methods",
     "captum": "captum.attr",
+    "quantus": "quantus",
 }
 
 

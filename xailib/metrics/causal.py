@@ -109,7 +109,7 @@ def probabilities_along(
     One image of the batch at a time, so that no probability depends on the other images, not even by rounding.
     """
     chunk, curves = network.chunk_size(chunk, before), []
-    before = network.channels_last(model, before)
+    before, after = network.channels_last(model, torch.cat([before, after])).chunk(2)
     for image, other, target, place in zip(before, after, targets, places, strict=True):
         mixed = (torch.where(place < part[:, None, None, None], other, image) for part in counts.split(chunk))
         curves.append(torch.cat([network.class_probabilities(model(x), target.expand(len(x))) for x in mixed]))
