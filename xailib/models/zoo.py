@@ -62,8 +62,11 @@ def load(name: str = OFFLINE, *, pretrained: bool = True) -> Normalized:
     `"efficientnet_lite0"` (ImageNet, 1000 classes) comes with the installation. Other names are timm's
     (`"resnet50.tv_in1k"`) or torchvision's with a prefix (`"torchvision/vgg16_bn"`); their weights are downloaded at
     first use. `pretrained=False` gives random weights and needs no network.
-    Raises ValueError for an unknown name, RuntimeError when weights are missing, damaged, or cannot be downloaded.
+    Raises ValueError for an unknown name and for one without pretrained weights, RuntimeError when weights are missing,
+    damaged, or cannot be downloaded.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"name must be text, such as {OFFLINE!r}, found {type(name).__name__}")
     if name == OFFLINE:
         return _load_offline(pretrained)
     if name.startswith("torchvision/"):
@@ -99,11 +102,13 @@ def checked_file() -> Path:
 def _load_timm(name: str, pretrained: bool) -> Normalized:
     import timm
 
-    known = timm.list_models()
-    if name.split(".")[0] not in known:
-        near = difflib.get_close_matches(name, [OFFLINE, *known], n=3)
+    known = [OFFLINE, *timm.list_models(), *timm.list_models(pretrained=True)]  # the latter with the weights' tags
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"
         raise ValueError(f"no network {name!r}; {hint}")
+    if pretrained and not timm.is_model_pretrained(name):
+        raise ValueError(f"timm has no weights for {name!r}; pass pretrained=False, or see timm.list_pretrained()")
     net = _downloaded(name, lambda: timm.create_model(name, pretrained=pretrained))
     return Normalized(net, net.default_cfg["mean"], net.default_cfg["std"]).eval()
 
