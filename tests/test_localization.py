@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xailib import heatmap, metrics
-from xailib.metrics import boxes as box_rules
 from xailib.metrics.pointing import _near
 
 NAN = float("nan")
@@ -68,14 +67,6 @@ def test_boxes_are_clipped_and_union_is_no_sum():
     assert U.sum() == 36 + 24 - 4 and U[0, 2, 0] and U[0, 0, 9] and not U[0, 9, 9]
 
 
-def test_boxes_follow_resize_and_centre_crop():
-    boxes = [torch.tensor([[50, 10, 151, 99], [250, 0, 300, 200]])] * 2  # 300 x 200, then 150 x 100, then the centre
-    assert box_rules.cropped_boxes(boxes[:1], [(200, 300)], size=100)[0].tolist() == [[0, 5, 50, 50]]
-    legacy = box_rules.cropped_boxes(boxes, [(200, 300), (300, 200)], size=100, preset="thesis_legacy")
-    assert legacy[0].tolist() == [[0, 5, 50, 49], [100, 0, 125, 100]]
-    assert legacy[1].tolist() == [[25, -20, 75, 24], [125, -25, 150, 75]]
-
-
 # --- the predicted box against the true ones --------------------------------------------------------------------------
 
 
@@ -111,6 +102,8 @@ def test_box_accuracy_takes_one_threshold_for_all_images():
         assert metrics.box_accuracy(sharp, boxes, boxacc=boxacc).item() == 100
         both = metrics.box_accuracy(torch.cat([wide, sharp]), boxes * 2, boxacc=boxacc)
         assert both.mean() == 50
+        most = metrics.box_accuracy(torch.cat([wide, sharp, sharp]), boxes * 3, boxacc=boxacc)
+        assert most.tolist() == [0, 100, 100]
     hits = metrics.box_hits(wide, boxes)
     assert hits.shape == (1, 3, 100) and hits[0, :, :50].sum() == 0 and hits[0, :, 50:].all()  # S > 0.5, not >=
 
@@ -248,6 +241,13 @@ def test_tolerance_is_a_distance_in_pixels():
 
 def legacy(metric, *inputs, **options):
     return metric(*inputs, preset="thesis_legacy", **options).item()
+
+
+def test_legacy_boxes_move_with_the_crop_and_beyond_it():
+    boxes = [torch.tensor([[50, 10, 151, 99], [250, 0, 300, 200]])] * 2
+    wide, tall = metrics.legacy_boxes(boxes, [(200, 300), (300, 200)], size=100)  # halved, then 25 pixels off two sides
+    assert wide.tolist() == [[0, 5, 50, 49], [100, 0, 125, 100]]
+    assert tall.tolist() == [[25, -20, 75, 24], [125, -25, 150, 75]]
 
 
 def test_legacy_masks_swap_axes_and_wrap_around():

@@ -185,7 +185,7 @@ MUTANTS = [
     ("metrics/boxes.py", "_area(boxes) + _area(others) - intersection", "_area(boxes) + _area(others)", "test_localization.py"),
     ("metrics/boxes.py", ".clamp(min=0).prod(-1)", ".prod(-1).clamp(min=0)", "test_localization.py"),
     ("metrics/boxes.py", "mask[x0:x1, y0:y1] = True", "mask[max(x0, 0):x1, max(y0, 0):y1] = True", "test_localization.py"),
-    ("metrics/boxes.py", "moved.trunc()", "moved.floor()", "test_localization.py"),
+    ("metrics/boxes.py", ".trunc().long()", ".floor().long()", "test_localization.py"),
     ("metrics/boxes.py", 'new_tensor([0, 0, 1, 1]) if preset == "thesis', 'new_tensor([0, 0, 0, 0]) if preset == "thesis', "test_localization.py"),
     ("metrics/localization.py", "(largest > 0.5)", "(largest >= 0.5)", "test_localization.py"),
     ("metrics/localization.py", "preset) * right", "preset)", "test_localization.py"),

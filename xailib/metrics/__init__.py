@@ -1,7 +1,7 @@
 """Every metric: finished maps in, one number per image out. What a metric makes of maps says its module."""
 
 from xailib.metrics.box_study import box_study
-from xailib.metrics.boxes import box_iou, box_masks, cropped_boxes, predicted_box
+from xailib.metrics.boxes import box_iou, box_masks, legacy_boxes, predicted_box
 from xailib.metrics.causal import auc, blurred, deletion_curve, insertion_curve, replaced_fractions, replacement_curve
 from xailib.metrics.dissection import network_dissection
 from xailib.metrics.faithfulness import (
@@ -51,10 +51,10 @@ __all__ = [
     "complexity",
     "confidence",
     "correlation",
-    "cropped_boxes",
     "deletion_curve",
     "energy_pointing_game",
     "insertion_curve",
+    "legacy_boxes",
     "localization_error",
     "masked_images",
     "masked_logits",

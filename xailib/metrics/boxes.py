@@ -39,22 +39,17 @@ def _clipped(boxes: Int[Tensor, "n 4"], height: int, width: int) -> Int[Tensor, 
     return boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)]
 
 
-def cropped_boxes(
-    boxes: Boxes, image_sizes: Sequence[tuple[int, int]], *, size: int = 224, preset: str = "clean"
-) -> list[Int[Tensor, "_ 4"]]:
-    """The boxes of whole images (H, W), after the shorter side is resized to `size` and the centre is cut out.
-
-    `"clean"` rounds to the nearest pixel and clips; `"thesis_legacy"` cuts decimals off and does not clip.
-    Raises ValueError for another preset.
-    """
-    check_preset(preset)
-    return [_cropped(one, *shape, size, preset) for one, shape in zip(boxes, image_sizes, strict=True)]
+def legacy_boxes(boxes: Boxes, image_sizes: Sequence[tuple[int, int]], *, size: int = 224) -> list[Int[Tensor, "_ 4"]]:
+    """The boxes of whole images (H, W) after the shorter side is resized to `size` and the centre is cut out, as the
+    thesis' code moves them: decimals are cut off, and nothing is clipped. The loaders in `data` move boxes cleanly."""
+    return [
+        _moved(one, min(shape), torch.tensor(shape[::-1]), size) for one, shape in zip(boxes, image_sizes, strict=True)
+    ]
 
 
-def _cropped(boxes: Tensor, height: int, width: int, size: int, preset: str) -> Int[Tensor, "_ 4"]:
-    whole = torch.tensor([width, height, width, height], dtype=torch.float64) * size / min(height, width)
-    moved = boxes.double() * size / min(height, width) - (whole - size) / 2
-    return moved.trunc().long() if preset == "thesis_legacy" else _clipped(moved.round().long(), size, size)
+def _moved(boxes: Int[Tensor, "n 4"], shorter: int, whole: Int[Tensor, " 2"], size: int) -> Int[Tensor, "n 4"]:
+    corner = (whole.double() * size / shorter - size) / 2
+    return (boxes.double() * size / shorter - corner.repeat(2)).trunc().long()
 
 
 def box_masks(boxes: Boxes, maps: Float[Tensor, "b H W"], *, preset: str = "clean") -> Bool[Tensor, "b H W"]:

@@ -22,9 +22,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from xailib import network
-from xailib.inputs import check_maps, checked
 from xailib.metrics.boxes import Boxes, box_iou, percent, placed_boxes, predicted_box, region_boxes
 from xailib.metrics.faithfulness import check_masks
+from xailib.metrics.protocol import judged
 
 # --- one predicted box ------------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ def best_accuracy(hits: Float[Tensor, "b overlaps thresholds"]) -> Float[Tensor,
 # --- what the network sees in the box ---------------------------------------------------------------------------------
 
 
-@checked
+@judged
 def saliency_metric(
     model: nn.Module,
     images: Float[Tensor, "b c H W"],
@@ -147,7 +147,6 @@ def saliency_metric(
     The crop is resized to the size of the image, bicubically. The value is infinite where p_c is 0, so report the
     median too. The network runs on `chunk` crops at a time. Raises ValueError for bad input, and another preset.
     """
-    check_maps(maps, images)
     found, chunk = predicted_box(maps, preset=preset), network.chunk_size(chunk, images)
     crops = torch.cat([_crop(image, box) for image, box in zip(images, found.tolist(), strict=True)])
     parts = zip(crops.split(chunk), targets.split(chunk), strict=True)
