@@ -77,6 +77,7 @@ OVERLAPS = {"thesis": (0.3, 0.5, 0.7), "v1": (0.5,), "v2": (0.3, 0.5, 0.7)}
 def box_accuracy(maps: Float[Tensor, "b H W"], boxes: Boxes, *, boxacc: str = "thesis") -> Float[Tensor, " b"]:
     """`best_accuracy` of the `box_hits` of one whole data set (Choe et al., CVPR 2020; thesis, eq. 1.20).
 
+    There is no preset "thesis_legacy": how the thesis' values came about is not known.
     Raises ValueError as `box_hits` does.
     """
     return best_accuracy(box_hits(maps, boxes, boxacc=boxacc))
