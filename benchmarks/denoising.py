@@ -3,7 +3,7 @@
     python benchmarks/denoising.py                 ResNet-18 and MobileNet-V2 for 32 x 32 images, a batch of 16
     python benchmarks/denoising.py --batch 128     the thesis' batch, on a GPU where there is one
 
-Entries take turns in one process; `of the five passes` is the median of an entry's ratios to the five passes of the
+Whole training steps take turns in one process; `of the five passes` is the median of an entry's ratios to the five passes of the
 same turn: forward, gradient at the image, another gradient at the image, and the two that differentiate the sum, all on
 the plain network, with neither switches nor a loss around them. Two forward passes come in two forms: as guided
 backpropagation is usually run, by `.backward()`, which computes the gradients of the parameters in passing; and lean.

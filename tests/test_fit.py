@@ -267,7 +267,7 @@ def test_best_and_last_are_kept(tmp_path):
 def test_interrupted_and_called_again(optimizer, precision, tmp_path):
     recipe = Recipe(4, 8, optimizer, lr=0.01, milestones=(2,), warmup=0.5, precision=precision, channels_last=True)
     whole, broken = net(), net()
-    expected = quiet(whole, Jittered(), data(), recipe=recipe)
+    expected = quiet(whole, Jittered(), data(), recipe=recipe, folder=tmp_path / "whole")
 
     def interrupted(model, images, labels, seen=[]):  # noqa: B006 - it counts the calls
         seen.append(1)
@@ -277,13 +277,15 @@ def test_interrupted_and_called_again(optimizer, precision, tmp_path):
 
     interrupted.__qualname__ = classification.__qualname__
     with pytest.raises(KeyboardInterrupt):
-        quiet(broken, Jittered(), data(), recipe=recipe, loss=interrupted, folder=tmp_path)
+        quiet(broken, Jittered(), data(), recipe=recipe, loss=interrupted, folder=tmp_path / "broken")
     again = net(seed=9)
-    history = quiet(again, Jittered(), data(), recipe=recipe, folder=tmp_path)
+    history = quiet(again, Jittered(), data(), recipe=recipe, folder=tmp_path / "broken")
     assert same(again, whole)
     assert history.drop(columns="seconds").equals(expected.drop(columns="seconds"))
+    scalers = [json.loads((tmp_path / name / "state.json").read_text())["scaler"] for name in ("whole", "broken")]
+    assert scalers[0] == scalers[1]
     finished = net(seed=9)
-    assert quiet(finished, Jittered(), data(), recipe=recipe, folder=tmp_path).equals(history)
+    assert quiet(finished, Jittered(), data(), recipe=recipe, folder=tmp_path / "broken").equals(history)
     assert same(finished, whole)
 
 
