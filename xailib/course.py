@@ -55,10 +55,10 @@ def save_results(name: str, table: "DataFrame", *, seed: int | None, **context) 
         raise ValueError(f"a result's name is a plain file name without folders, found {name!r}")
     if table.empty:
         raise ValueError(f"the table {name!r} is empty; there is nothing to save")
-    facts = _facts() | {"seed": seed} | context
-    folder = _folder(name, facts["profile"])
+    record = facts() | {"seed": seed} | context
+    folder = _folder(name, record["profile"])
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    text = json.dumps(record, indent=2, ensure_ascii=False)
     table.to_csv(folder / f"{name}.csv", index=not _is_counter(table), lineterminator="\n")
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     return folder / f"{name}.csv"
@@ -82,7 +82,8 @@ def _folder(name: str, current: str) -> Path:
     return scratch
 
 
-def _facts() -> dict[str, object]:
+def facts() -> dict[str, object]:
+    """How numbers of this process come about: profile, date, machine, commit and versions, for the file beside a table."""
     return {
         "profile": profile(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
