@@ -323,3 +323,8 @@ def test_missing_data_says_what_to_get_and_where(load, what, tmp_path):
     with pytest.raises(FileNotFoundError, match=what) as error:
         load(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(error.value)
+
+
+def test_another_split_is_named():
+    with pytest.raises(ValueError, match="split must be 'train' or 'test', found 'val'"):
+        datasets._trains("val")

@@ -42,7 +42,7 @@ def fashion_mnist(
     if root is not None and download:
         FashionMNIST(str(root), download=True)
     folder = DEBIAN if root is None else Path(root) / "FashionMNIST" / "raw"
-    prefix = "train" if split == "train" else "t10k"
+    prefix = "train" if _trains(split) else "t10k"
     files = [f"{prefix}-{part}.gz" for part in ("images-idx3-ubyte", "labels-idx1-ubyte")]
     where = "https://github.com/zalandoresearch/fashion-mnist (or give a root and download=True)"
     folder = need(folder, "Fashion-MNIST", where, *files)
@@ -60,7 +60,7 @@ def cifar100(
     if not download:
         where = "https://www.cs.toronto.edu/~kriz/cifar.html (the Python version; or give download=True)"
         need(root, "CIFAR-100", where, *(f"cifar-100-python/{part}" for part in ("train", "test", "meta")))
-    found = CIFAR100(str(root), train=split == "train", download=download)  # reads only files of the published MD5
+    found = CIFAR100(str(root), train=_trains(split), download=download)  # reads only files of the published MD5
     return Images(Arrays(found.data, found.targets), found.classes, transform=transform)
 
 
@@ -74,9 +74,15 @@ def cub200(root: Folder, split: Split = "train", *, transform: Callable | None =
     entries = [
         Entry(root / "images" / file, int(labels[i]) - 1, _box_of_size(boxes[i]))
         for i, file in images.items()
-        if train[i] == str(int(split == "train"))
+        if train[i] == str(int(_trains(split)))
     ]
     return Images(entries, [name.split(".", 1)[-1].replace("_", " ") for name in classes.values()], transform=transform)
+
+
+def _trains(split: str) -> bool:
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be 'train' or 'test', found {split!r}")
+    return split == "train"
 
 
 def _numbered(file: Path) -> dict[str, str]:
