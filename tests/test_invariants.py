@@ -1,5 +1,6 @@
 """What holds for every method of `xailib.explain`, on both kinds of network and in every surrounding."""
 
+from functools import cache, partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,8 +13,9 @@ from xailib.heatmap import degenerate
 from xailib.inputs import explainer
 
 # seeds of networks and images with which no map is blank: of blank maps all would be true
-CASES = {name: (lambda: tiny(1), method) for name, method in METHODS.items()}
-CASES |= {f"ViT: {name}": (lambda: tiny_vit(2), method) for name, method in METHODS_VIT.items()}
+CNN, VIT = partial(tiny, seed=1), partial(tiny_vit, seed=2)
+CASES = {name: (CNN, method) for name, method in METHODS.items()}
+CASES |= {f"ViT: {name}": (VIT, method) for name, method in METHODS_VIT.items()}
 
 
 @pytest.fixture(params=CASES)
@@ -25,7 +27,7 @@ def case(request):
     for number, parameter in enumerate(model.parameters()):
         parameter.requires_grad_(number % 2 == 0)
         parameter.grad = torch.full_like(parameter, 0.5) if number % 3 == 0 else None
-    return SimpleNamespace(name=request.param, model=model, images=images, targets=targets, method=method)
+    return SimpleNamespace(name=request.param, make=make, model=model, images=images, targets=targets, method=method)
 
 
 def explained(case, **changed):
@@ -182,28 +184,25 @@ def test_autocast_gives_nearby_float32_maps(case):
     assert nearness > (0.5 if case.name in COARSE else 0.9)
 
 
-def compile_and_run(model, images):
-    torch.compiler.reset()  # or compiling so many networks of one class would end
-    compiled = torch.compile(model, backend="eager")
-    compiled(images)
-    return compiled
-
-
-def test_compiled_networks(case):
-    expected = explained(case)
-    assert torch.equal(explained(case, model=compile_and_run(case.model, case.images)), expected)
-
-
-@pytest.mark.parametrize("case", ["gradcam", "guided_backprop", "scorecam", "opticam", "ViT: tibav"], indirect=True)
-@pytest.mark.parametrize("how", ["inside", "in place"])
-def test_networks_compiled_otherwise(case, how):
-    expected = explained(case)
-    if how == "inside":
-        case.model.head = compile_and_run(case.model.head, torch.rand(3, case.model.head.in_features))
+@cache
+def compiled(make, how: str):
+    """A network of which the head, or all, is compiled, by a backend that compiles backward passes too."""
+    torch.compiler.reset()
+    model = make()
+    if how == "in place":
+        model.compile(backend="aot_eager")
+    elif how == "head":
+        model.head = torch.compile(model.head, backend="aot_eager")
     else:
-        case.model.compile(backend="eager")
-        case.model(case.images)
-    assert torch.equal(explained(case), expected)
+        model = torch.compile(model, backend="aot_eager")
+    model(torch.rand(3, 3, 16, 16))
+    return model
+
+
+@pytest.mark.parametrize("how", ["wrapped", "in place", "head"])
+def test_compiled_networks(case, how):
+    maps = explained(case, model=compiled(case.make, how))
+    assert torch.equal(maps, explained(case))
 
 
 @pytest.mark.gpu
