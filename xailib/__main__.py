@@ -8,7 +8,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xailib", description="The course's commands.")
     commands = parser.add_subparsers(dest="command", title="commands")
     commands.add_parser("doctor", help="say in plain sentences what is right and wrong with the installation")
-    options = parser.parse_args(arguments)
+    commands.add_parser("benchmark", help="judge methods with metrics on a data set, as one table", add_help=False)
+    options, rest = parser.parse_known_args(arguments)
+    if options.command == "benchmark":  # it reads its own options, so that the doctor needs no torch
+        from xailib.benchmark.command import main as benchmark
+
+        return benchmark(rest)
+    parser.parse_args(rest)  # refuses what is left over
     if options.command == "doctor":
         from xailib.doctor import main as doctor
 

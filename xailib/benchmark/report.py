@@ -1,0 +1,114 @@
+"""The table of a benchmark for readers: means with intervals, in Markdown, in LaTeX, as a figure, beside the thesis."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from xailib.benchmark.metrics import PERCENT, better
+from xailib.metrics import bootstrap_interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+    from xailib.plot import Figure
+
+
+def summary(table: "DataFrame") -> "DataFrame":
+    """One row per model, method and metric: the mean over images, the ends of its 95 % bootstrap interval, the median,
+    over how many images (`n`), and how many have no value (`missing`).
+
+    The interval is NaN for fewer than two values, and where one is infinite, as a saliency metric can be.
+    """
+    groups = table.groupby(["model", "method", "metric"], sort=False)["value"]
+    return groups.apply(_summarised).unstack(sort=False).astype({"n": int, "missing": int}).reset_index()
+
+
+def _summarised(values: "Series") -> "Series":
+    from pandas import Series
+
+    known = torch.tensor(values.dropna().to_numpy())
+    low, high = torch.nan, torch.nan
+    if len(known) > 1 and known.isfinite().all():
+        samples = min(10_000, 100 + 10**7 // len(known))  # of many images a few say as much
+        low, high = bootstrap_interval(known, samples=samples)
+    counts = {"n": len(known), "missing": len(values) - len(known)}
+    return Series({"mean": known.mean().item(), "low": low, "high": high, "median": values.median()} | counts)
+
+
+def problems(table: "DataFrame") -> "DataFrame":
+    """The values that are missing, by what is wrong, each with the images, methods and metrics it hit, and how often."""
+    hit = table[table["problem"] != ""]
+
+    def names(values: "Series") -> str:
+        return ", ".join(values.unique())
+
+    found = {column: (column, names) for column in ("image", "method", "metric")}
+    return hit.groupby(["model", "problem"], sort=False).agg(**found, values=("metric", "size")).reset_index()
+
+
+# --- as text ----------------------------------------------------------------------------------------------------------
+
+
+def markdown(table: "DataFrame") -> str:
+    """Methods x metrics for each model as a Markdown table, then the values that are missing."""
+    parts = []
+    for model, cells in _cells(table).items():
+        lines = [
+            ["method", *cells.columns],
+            ["---"] * (1 + len(cells.columns)),
+            *cells.reset_index().to_numpy().tolist(),
+        ]
+        parts.append(
+            "\n".join([f"**{model}**: {_caption(table)}", "", *("| " + " | ".join(line) + " |" for line in lines)])
+        )
+    lost = [
+        f"- {row.values} values of {row.model} are missing ({row.problem}): images {row.image}; methods {row.method}"
+        for row in problems(table).itertuples(index=False)
+    ]
+    return "\n\n".join([*parts, *(["\n".join(lost)] if lost else [])]) + "\n"
+
+
+def latex(table: "DataFrame") -> str:
+    """The same as LaTeX, for the package booktabs."""
+    parts = []
+    for model, cells in _cells(table).items():
+        head = " & ".join(["method", *cells.columns]).replace("↓", r"$\downarrow$").replace("↑", r"$\uparrow$")
+        body = [" & ".join(line) + r" \\" for line in cells.reset_index().to_numpy().tolist()]
+        inside = [r"\toprule", head + r" \\", r"\midrule", *body, r"\bottomrule"]
+        lines = [f"% {model}: {_caption(table)}", rf"\begin{{tabular}}{{l{'r' * len(cells.columns)}}}", *inside]
+        parts.append("\n".join([*lines, r"\end{tabular}"]).replace("_", r"\_").replace(" % ", r" \% "))
+    return "\n\n".join(parts) + "\n"
+
+
+def _caption(table: "DataFrame") -> str:
+    return f"means over {table['image'].nunique()} images and, in brackets, their 95 % bootstrap intervals"
+
+
+def _cells(table: "DataFrame") -> dict[str, "DataFrame"]:
+    """For each model a table of text, methods x metrics."""
+    rows = summary(table)
+    rows["text"] = [_cell(row) for row in rows.itertuples(index=False)]
+    rows["metric"] = [f"{metric} {better(metric)}".strip() for metric in rows["metric"]]
+    return {
+        model: part.pivot(index="method", columns="metric", values="text").loc[
+            part["method"].unique(), part["metric"].unique()
+        ]
+        for model, part in rows.groupby("model", sort=False)
+    }
+
+
+def _cell(row) -> str:
+    if row.n == 0:
+        return "none"
+    between = "" if row.low != row.low else f" [{row.low:.3g}, {row.high:.3g}]"
+    return f"{row.mean:.3g}{between}" + (f" (n = {row.n})" if row.missing else "")
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+def write(table: "DataFrame", file: Path) -> None:
+    """Leaves the summary beside the table: FILE.md, FILE.tex and FILE.png."""
+    file.with_suffix(".md").write_text(markdown(table), encoding="utf-8")
+    file.with_suffix(".tex").write_text(latex(table), encoding="utf-8")
