@@ -59,6 +59,8 @@ def test_units_are_enlarged_before_they_are_compared():
     images[:, 0, :2, :2], masks[:, :, :2, :2] = 1, True
     # 2 x 2 activations 1 0 / 0 0 become the outer product of (1, 0.75, 0.25, 0): 9 pixels lie above 0
     assert dissect([(images, masks)], ["corner"], 0.25, pool=2).iou[0, "corner"] == pytest.approx(4 / 9)
+    images[:, 0, :2, 2:] = 0.75  # now row 0 is 1, 0.9375, 0.8125, 0.75, and row 1 begins with 0.75: 3 pixels lie above
+    assert dissect([(images, masks)], ["corner"], 0.25, pool=2).iou[0, "corner"] == pytest.approx(2 / (3 + 4 - 2))
 
 
 @pytest.mark.parametrize("sizes", [[7], [3, 3, 1], [1] * 7, [4, 3]])
@@ -115,10 +117,10 @@ def test_the_model_is_left_as_it_was_also_under_autocast():
 
 def test_counts_are_exact_under_autocast():
     images, masks = torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64, dtype=torch.bool)
-    images[:, 0, :20, :51], masks[:, :, :33, :33] = 1, True  # bfloat16 would round these sums
+    images[:, 0, :21, :51], masks[:, :, :33, :33] = 1, True  # bfloat16 would round these sums
     with torch.autocast("cpu", torch.bfloat16):
-        found = dissect([(images, masks)], ["square"], 0.25)
-    assert found.iou[0, "square"] == pytest.approx(660 / (1020 + 1089 - 660), rel=1e-6)
+        found = dissect([(images, masks)], ["square"], 0.3)
+    assert found.iou[0, "square"] == pytest.approx(693 / (1071 + 1089 - 693), rel=1e-6)
 
 
 IMAGES, MASKS = torch.rand(2, 3, 4, 4), torch.zeros(2, 1, 4, 4, dtype=torch.bool)

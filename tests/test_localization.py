@@ -244,10 +244,10 @@ def legacy(metric, *inputs, **options):
 
 
 def test_legacy_boxes_move_with_the_crop_and_beyond_it():
-    boxes = [torch.tensor([[50, 10, 151, 99], [250, 0, 300, 200]])] * 2
+    boxes = [torch.tensor([[50, 11, 151, 99], [250, 0, 300, 200]])] * 2
     wide, tall = metrics.legacy_boxes(boxes, [(200, 300), (300, 200)], size=100)  # halved, then 25 pixels off two sides
     assert wide.tolist() == [[0, 5, 50, 49], [100, 0, 125, 100]]
-    assert tall.tolist() == [[25, -20, 75, 24], [125, -25, 150, 75]]
+    assert tall.tolist() == [[25, -19, 75, 24], [125, -25, 150, 75]]
 
 
 def test_legacy_masks_swap_axes_and_wrap_around():
