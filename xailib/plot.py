@@ -158,6 +158,33 @@ def bars(values: Mapping[str, SupportsFloat], *, alt: str, xlabel: str, title: s
     return figure
 
 
+def intervals(
+    panels: Mapping[str, Mapping[str, tuple[Number, Number, Number]]], *, alt: str, columns: int = 4
+) -> Figure:
+    """A figure of one panel for each entry of `panels`; in it each name has a row, with a dot at its mean and a line from
+    its low to its high value: (mean, low, high). A name that a panel lacks leaves its row empty there.
+
+    Raises ValueError for empty alt, nothing to draw, and values that are not finite.
+    """
+    drawn = {title: _numbers([*panel.values()], title).reshape(-1, 3).T for title, panel in panels.items()}
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    if not names or columns < 1:
+        raise ValueError(f"there is nothing to draw: {len(panels)} panels of {len(names)} names in {columns} columns")
+    rows, columns = -(-len(panels) // columns), min(columns, len(panels))
+    figure = Figure(figsize=(1.8 + 2 * columns, rows * (0.7 + 0.18 * len(names))), alt=alt)
+    for at, (title, (mean, low, high)) in enumerate(drawn.items()):
+        places = [names.index(name) for name in panels[title]]
+        axes = figure.add_subplot(rows, columns, at + 1, ylim=(len(names) - 0.5, -0.5), axisbelow=True)
+        axes.hlines(places, low, high, color=_COLOURS[5], linewidth=3)
+        axes.plot(mean, places, "o", color=_COLOURS[0], markersize=4)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_yticks(range(len(names)), names if at % columns == 0 else [""] * len(names), fontsize=9)
+        axes.tick_params(axis="x", labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.9")
+    return figure
+
+
 def _axes(figure: Figure, title: str | None, xlabel: str, ylabel: str) -> Axes:
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel, axisbelow=True)
     axes.set_title(title or "", loc="left", fontsize=11)

@@ -6,7 +6,21 @@ benchmark.summary(table)
 
 from xailib.benchmark.methods import METHODS
 from xailib.benchmark.metrics import METRICS
-from xailib.benchmark.run import run
+from xailib.benchmark.report import beside_thesis, figure, latex, markdown, problems, summary
+from xailib.benchmark.run import SMALL, run
 from xailib.benchmark.sources import Source, source
 
-__all__ = ["METHODS", "METRICS", "Source", "run", "source"]
+__all__ = [
+    "METHODS",
+    "METRICS",
+    "SMALL",
+    "Source",
+    "beside_thesis",
+    "figure",
+    "latex",
+    "markdown",
+    "problems",
+    "run",
+    "source",
+    "summary",
+]
