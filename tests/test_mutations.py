@@ -3,14 +3,20 @@
 A fault is a replacement in one source file; the family's tests run on a copy of the library that has it.
 """
 
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+PROCESSES = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+if hasattr(os, "fork"):  # each fault's process starts with these loaded
+    heavy = ["torch._dynamo", "torchvision.transforms.v2", "timm", "hypothesis", "jaxtyping", "beartype", "pandas"]
+    PROCESSES.set_forkserver_preload([*heavy, "skimage", "sklearn", "safetensors.torch"])
 
 # (source file, correct code, planted fault, test file that must notice)
 MUTANTS = [
@@ -246,10 +252,21 @@ def test_planted_fault_is_noticed(file, code, fault, tests, tmp_path):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     source = tmp_path / "xailib" / file
-    text = source.read_text()
+    text = source.read_text(encoding="utf-8")
     assert text.count(code) == 1, f"{file} no longer holds {code!r} exactly once: mend the mutant"
-    source.write_text(text.replace(code, fault))
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{tests}"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 1, ran.stdout[-2000:] + ran.stderr[-2000:]  # 1: tests ran, and some failed
-    assert "failed" in ran.stdout
+    source.write_text(text.replace(code, fault), encoding="utf-8")
+    run = PROCESSES.Process(target=run_tests, args=(tmp_path, tests))
+    run.start()
+    run.join()
+    said = (tmp_path / "said.txt").read_text(encoding="utf-8")
+    assert run.exitcode == 1 and "failed" in said, said[-4000:]  # 1: tests ran, and some failed
+
+
+def run_tests(folder: Path, tests: str) -> None:
+    """In a process of its own, which has the heavy packages but not yet `xailib`: runs one file's tests in `folder`."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "nbval", "xdist")]  # not needed, and slow to load
+    with open("said.txt", "w", encoding="utf-8") as said, redirect_stdout(said):
+        status = pytest.main(["-x", "-q", *without, f"tests/{tests}"])
+    sys.exit(int(status))
