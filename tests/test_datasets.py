@@ -227,6 +227,11 @@ def test_boxes_that_leave_the_image_are_dropped():
     assert boxes.shape == (0, 4) and not (image > 0.5).any()
 
 
+def test_boxes_that_reach_beyond_their_file_are_clipped():
+    _, boxes = carry(picture()[0], torch.tensor([[-3, 4, 50, 25], [41, 4, 50, 25]]), None)
+    assert boxes.tolist() == [[0, 4, 40, 20]]
+
+
 @pytest.mark.parametrize("transform", [data.jitter(20), data.random_square(16)])
 def test_random_transforms_carry_boxes(transform):
     torch.manual_seed(0)
