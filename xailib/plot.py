@@ -166,7 +166,7 @@ def intervals(
 
     Raises ValueError for empty alt, nothing to draw, and values that are not finite.
     """
-    drawn = {title: _numbers([*panel.values()], title).reshape(-1, 3).T for title, panel in panels.items()}
+    drawn = {title: _numbers(np.array([*panel.values()], float), title).T for title, panel in panels.items()}
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     if not names or columns < 1:
         raise ValueError(f"there is nothing to draw: {len(panels)} panels of {len(names)} names in {columns} columns")

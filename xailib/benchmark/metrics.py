@@ -4,15 +4,13 @@ All are in percent but complexity, coherency, max_sensitivity, weight_randomizat
 and network dissection are left out: they judge a data set as a whole, and have no number for one image.
 """
 
+import functools
+from collections.abc import Callable
+
 from jaxtyping import Float, Int
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from xailib import metrics
-
-
-def adcc(p: Tensor, o: Tensor, coherency: Tensor, complexity: Tensor, **options) -> Float[Tensor, " b"]:
-    """`metrics.adcc`, in percent."""
-    return 100 * metrics.adcc(p, o, coherency, complexity, **options)
 
 
 def insertion(
@@ -22,10 +20,10 @@ def insertion(
     maps: Float[Tensor, "b H W"],
     *,
     step: int | None = None,
-    **options,
+    blur: str = "rise11",
 ) -> Float[Tensor, " b"]:
     """The area under `metrics.insertion_curve`, in percent."""
-    curves = metrics.insertion_curve(model, images, targets, maps, step=step, **options)
+    curves = metrics.insertion_curve(model, images, targets, maps, step=step, blur=blur)
     return 100 * metrics.auc(curves, metrics.replaced_fractions(maps, step))
 
 
@@ -36,23 +34,26 @@ def deletion(
     maps: Float[Tensor, "b H W"],
     *,
     step: int | None = None,
-    **options,
+    substrate: str = "mean",
 ) -> Float[Tensor, " b"]:
     """The area under `metrics.deletion_curve`, in percent."""
-    curves = metrics.deletion_curve(model, images, targets, maps, step=step, **options)
+    curves = metrics.deletion_curve(model, images, targets, maps, step=step, substrate=substrate)
     return 100 * metrics.auc(curves, metrics.replaced_fractions(maps, step))
 
 
-def aopc(model: nn.Module, images: Tensor, targets: Tensor, maps: Tensor, **options) -> Float[Tensor, " b"]:
-    """`metrics.aopc`, in percent."""
-    return 100 * metrics.aopc(model, images, targets, maps, **options)
+def in_percent(metric: Callable) -> Callable:
+    """The same metric, a hundred times as large."""
+
+    @functools.wraps(metric)
+    def percent(*args, **options):
+        return 100 * metric(*args, **options)
+
+    return percent
 
 
-def weight_randomization(
-    model: nn.Module, images: Tensor, targets: Tensor, explain, *, generator: Generator | None = None, **options
-) -> Float[Tensor, " b"]:
-    """The last stage of `metrics.weight_randomization`."""
-    return metrics.weight_randomization(model, images, targets, explain, generator=generator, **options)[-1]
+@functools.wraps(metrics.weight_randomization)
+def last_stage(*args, **options):
+    return metrics.weight_randomization(*args, **options)[-1]
 
 
 METRICS = {
@@ -63,12 +64,12 @@ METRICS = {
         metrics.average_gain,
         metrics.coherency,
         metrics.complexity,
-        adcc,
+        in_percent(metrics.adcc),
         insertion,
         deletion,
-        aopc,
+        in_percent(metrics.aopc),
         metrics.max_sensitivity,
-        weight_randomization,
+        last_stage,
         metrics.official_metric,
         metrics.localization_error,
         metrics.pixel_f1,

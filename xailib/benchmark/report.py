@@ -85,9 +85,9 @@ def _cells(table: "DataFrame") -> dict[str, "DataFrame"]:
     rows["text"] = [_cell(row) for row in rows.itertuples(index=False)]
     rows["metric"] = [f"{metric} {better(metric)}".strip() for metric in rows["metric"]]
     return {
-        model: part.pivot(index="method", columns="metric", values="text").loc[
-            part["method"].unique(), part["metric"].unique()
-        ]
+        model: part.pivot(index="method", columns="metric", values="text")
+        .loc[part["method"].unique(), part["metric"].unique()]
+        .fillna("")
         for model, part in rows.groupby("model", sort=False)
     }
 

@@ -29,6 +29,7 @@ from xailib.benchmark.methods import METHODS, methods_of
 from xailib.benchmark.metrics import METRICS
 from xailib.benchmark.sources import Source, source
 from xailib.data import Sample
+from xailib.inputs import check_model
 from xailib.models import default_layer, load
 from xailib.training import parallel
 
@@ -82,14 +83,12 @@ def run(
     `value` is NaN. Raises ValueError for names and options that make no sense, and for a file begun with other ones.
     """
     device = parallel.join(torch.device(device) if device is not None else course.device())
-    if file is None:
-        if parallel.count() > 1:
-            raise ValueError("several processes meet in a file; say which: file=... (--out on the command line)")
-        with tempfile.TemporaryDirectory() as folder:
-            return run(**locals() | {"file": Path(folder) / "table.csv"})
+    if file is None and parallel.count() > 1:
+        raise ValueError("several processes meet in a file; say which: file=... (--out on the command line)")
     plan = Plan(_networks(model, device), source(data), methods, metrics, settings or {}, small, layer, targets, seed)
     plan.check()
-    return _filled(plan, Path(file), progress)
+    with tempfile.TemporaryDirectory() as folder:
+        return _filled(plan, Path(folder, "table.csv") if file is None else Path(file), progress)
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Plan:
     def _set(self, functions: dict[str, Callable]) -> dict[str, Callable]:
         """The functions, with their options filled in."""
         settings = {**(SMALL if self.small else {}), **self.settings}
-        return {name: partial(f, **settings[name]) if name in settings else f for name, f in functions.items()}
+        return {name: _with(name, function, settings.get(name, {})) for name, function in functions.items()}
 
     @cached_property
     def layers(self) -> dict[str, str | None]:
@@ -146,27 +145,22 @@ class Plan:
             raise ValueError(
                 f"the {len(self.source.names)} images of {self.source.title} need one name each, all different"
             )
+        unused = self.settings.keys() - {
+            *self.metrics,
+            *(name for methods in self.methods.values() for name in methods),
+        }
+        if unused:
+            raise ValueError(f"settings for {sorted(unused)[0]!r}, which is not in the table")
         for name, net in self.networks.items():
+            check_model(net)
             if self.layers[name] is not None:
                 network.find_layer(net, self.layers[name])
             for one, method in self.methods[name].items():
                 check_wants(f"method {one!r}", method, (*PROTOCOL, *METHOD_OFFERS))
         for one, metric in self.metrics.items():
             check_wants(f"metric {one!r}", metric, METRIC_OFFERS)
-        for one, options in self.settings.items():
-            self._check_settings(one, options)
         if self.targets == "label" and self.source.classes is not None:
             self._check_classes(self.source.classes)
-
-    def _check_settings(self, name: str, options: Mapping[str, object]) -> None:
-        functions = [ms[name] for ms in (*self.methods.values(), self.metrics) if name in ms]
-        if not functions:
-            raise ValueError(f"settings for {name!r}, which is not in the table")
-        parameters = inspect.signature(functions[0]).parameters
-        free = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-        unknown = [option for option in options if option not in parameters]
-        if unknown and not free:
-            raise ValueError(f"{name} has no option {unknown[0]!r}; it has {', '.join(parameters)}")
 
     def _check_classes(self, classes: int) -> None:
         sample = next((one for one in map(_read, repeat(self.source), range(len(self.source.names))) if one), None)
@@ -217,12 +211,21 @@ def _functions(
     return {name: known[name] for name in names}
 
 
-def _described(function: Callable) -> str:
+def _with(name: str, function: Callable, options: Mapping[str, object]) -> Callable:
+    """The function, with these options filled in."""
+    parameters = inspect.signature(function).parameters
+    unknown = [option for option in options if option not in parameters]
+    if unknown and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        raise ValueError(f"{name} has no option {unknown[0]!r}; it has {', '.join(parameters)}")
+    return partial(function, **options) if options else function
+
+
+def _described(part: object) -> str:
     """A function by its name and what has been filled in, for the record."""
-    if isinstance(function, partial):
-        filled = [*map(_described, function.args), *(f"{k}={_described(v)}" for k, v in function.keywords.items())]
-        return f"{_described(function.func)}({', '.join(filled)})"
-    return f"{function.__module__}.{function.__qualname__}" if hasattr(function, "__qualname__") else repr(function)
+    if isinstance(part, partial):
+        filled = [*map(_described, part.args), *(f"{k}={_described(v)}" for k, v in part.keywords.items())]
+        return f"{_described(part.func)}({', '.join(filled)})"
+    return getattr(part, "__qualname__", None) or repr(part)
 
 
 def _fingerprint(net: nn.Module) -> str:
