@@ -326,7 +326,7 @@ def test_the_figure_has_a_panel_per_metric():
         ({"targets": "best"}, "targets must be 'label' or 'predicted'"),
         ({"layer": "featurs"}, "did you mean 'features'"),
         ({"layer": None}, "no default layer for TinyNet"),
-        ({"settings": {"rise": {"masks": 3}}}, "settings for 'rise', which is not in the table"),
+        ({"settings": {"rsie": {"masks": 3}}}, "settings for 'rsie', which is neither a method nor a metric"),
         ({"settings": {"gradcam": {"wieghts": 3}}}, "gradcam has no option 'wieghts'"),
         ({"methods": {"mine": lambda model, images, targets, depth: images}}, "asks for 'depth'"),
         ({"metrics": {"mine": lambda maps, depth: maps}}, "asks for 'depth', which is none of model"),

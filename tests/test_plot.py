@@ -123,6 +123,16 @@ def test_bars_write_their_numbers_first_on_top():
     assert axes.yaxis_inverted() and [label.get_text() for label in axes.get_yticklabels()] == ["espresso", "cup"]
 
 
+def test_intervals_have_a_panel_each_and_a_row_per_name():
+    figure = plot.intervals({"AD": {"a": (2, 1, 4), "b": (3, 3, 3)}, "AG": {"b": (5, 0, 6)}}, alt="a", columns=2)
+    left, right = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["AD", "AG"]
+    assert left.lines[0].get_xydata().tolist() == [[2, 0], [3, 1]] and right.lines[0].get_xydata().tolist() == [[5, 1]]
+    assert left.collections[0].get_segments()[0].tolist() == [[1, 0], [4, 0]]
+    assert [label.get_text() for label in left.get_yticklabels()] == ["a", "b"] and left.yaxis_inverted()
+    assert left.get_ylim() == right.get_ylim()  # the empty row stays
+
+
 def test_tensors_that_need_gradients_and_small_floats_are_drawn():
     heat = STEP.bfloat16().requires_grad_()
     assert bar_labels(plot.overlay(GREY.half(), heat, alt="a").axes[0]) == ["0", "1"]
@@ -159,6 +169,8 @@ def test_pyplot_stays_out():
         (lambda: plot.curve([0, 1], {"f": [1]}, alt="a", xlabel="", ylabel=""), "f has 1 entries, but there are 2 x"),
         (lambda: plot.curve([0, 1], {"f": [1, torch.nan]}, alt="a", xlabel="", ylabel=""), "'f' contains NaN"),
         (lambda: plot.bars({}, alt="a", xlabel="x"), "nothing to draw: values is empty"),
+        (lambda: plot.intervals({}, alt="a"), "nothing to draw: 0 panels"),
+        (lambda: plot.intervals({"AD": {"a": (torch.nan, 0, 1)}}, alt="a"), "AD contains NaN"),
     ],
 )
 def test_bad_input_is_named(call, message):

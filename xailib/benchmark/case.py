@@ -5,13 +5,11 @@ Methods and metrics are plain functions, and get what their parameters name:
     def my_method(model, images, targets): ...      more: layer, generator
     def my_metric(maps, boxes): ...                 more: every attribute of `Case`
 
-A parameter with a default keeps it, unless the default is None. A batch holds one image, so that no number depends on
-which others were judged beside it, or by which process.
+A batch holds one image, so that no number depends on which others were judged beside it, or by which process.
 """
 
 import hashlib
-import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -19,9 +17,13 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from xailib import heatmap, metrics
+from xailib.benchmark.functions import wants
 from xailib.inputs import check_maps
 
 PROTOCOL = ("model", "images", "targets")
+METHOD_OFFERS = ("layer", "generator")
+METRIC_OFFERS = (*PROTOCOL, "boxes", "maps", "explain", "p", "o", "masked_maps", "coherency", "complexity")
+METRIC_OFFERS += ("predictions", "layer", "generator")
 
 
 class Case:
@@ -106,25 +108,6 @@ class Case:
                 f"a metric must return one number per image, found shape {tuple(found.shape)} for one image"
             )
         return float(found)
-
-
-METHOD_OFFERS = ("layer", "generator")
-METRIC_OFFERS = (*PROTOCOL, "boxes", "maps", "explain", "p", "o", "masked_maps", "coherency", "complexity")
-METRIC_OFFERS += ("predictions", "layer", "generator")
-
-
-def wants(function: Callable, offers: Collection[str]) -> list[str]:
-    """Which of the offers a function takes: its parameters of these names that have no default, or None."""
-    parameters = inspect.signature(function).parameters.values()
-    return [one.name for one in parameters if one.name in offers and (one.default is one.empty or one.default is None)]
-
-
-def check_wants(name: str, function: Callable, offers: Collection[str]) -> None:
-    """Raises ValueError if a function needs what is not offered."""
-    for one in inspect.signature(function).parameters.values():
-        named = one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-        if named and one.default is one.empty and one.name not in offers:
-            raise ValueError(f"{name} asks for {one.name!r}, which is none of {', '.join(offers)}; give it a default")
 
 
 def image_seed(seed: int, image: str) -> int:

@@ -14,7 +14,8 @@ from pathlib import Path
 from xailib.benchmark import report
 from xailib.benchmark.methods import METHODS
 from xailib.benchmark.metrics import METRICS
-from xailib.benchmark.run import run
+from xailib.benchmark.plan import Settings
+from xailib.benchmark.run import SMALL, run
 from xailib.benchmark.sources import KINDS, source
 from xailib.training import parallel
 
@@ -49,7 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--set", action="append", default=[], metavar="NAME.OPTION=VALUE", help="as in rise.masks=1000; can be repeated"
     )
-    add("--small", action="store_true", help="fewer masks, steps and samples where defaults take thousands of forwards")
+    add(
+        "--small",
+        action="store_true",
+        help="fewer masks, steps and samples where the defaults take thousands of forward passes",
+    )
     add("--layer", help="what class activation maps read (default: the network's usual one)")
     add("--targets", choices=("label", "predicted"), default="label", help="the class to explain (label)")
     add("--seed", type=int, default=0)
@@ -61,20 +66,20 @@ def _parser() -> argparse.ArgumentParser:
 def _options(given: argparse.Namespace) -> dict:
     """What `run` is asked for."""
     where = {"root": given.root, "images": given.images, "size": given.size, "cue": given.cue, "seed": given.seed}
+    settings = _settings(given.set, SMALL if given.small else {})
     names = {name: getattr(given, name).split(",") for name in ("model", "methods", "metrics")}
-    same = {name: getattr(given, name) for name in ("small", "layer", "targets", "seed", "device")}
-    return names | same | {"data": source(given.data, **where), "settings": _settings(given.set), "file": given.out}
+    same = {name: getattr(given, name) for name in ("layer", "targets", "seed", "device")}
+    return names | same | {"data": source(given.data, **where), "settings": settings, "file": given.out}
 
 
-def _settings(texts: list[str]) -> dict[str, dict[str, object]]:
-    """{"rise": {"masks": 1000}} of ["rise.masks=1000"]; a value is JSON, or else text."""
-    settings: dict[str, dict[str, object]] = {}
+def _settings(texts: list[str], settings: Settings) -> Settings:
+    """{"rise": {"masks": 1000}} of ["rise.masks=1000"], on top of other settings; a value is JSON, or else text."""
     for text in texts:
         place, _, value = text.partition("=")
         name, _, option = place.partition(".")
         if not option or not value:
             raise ValueError(f"--set takes NAME.OPTION=VALUE, as in rise.masks=1000, found {text!r}")
-        settings.setdefault(name, {})[option] = _value(value)
+        settings = {**settings, name: {**settings.get(name, {}), option: _value(value)}}
     return settings
 
 

@@ -1,8 +1,10 @@
 """Where the images of a benchmark come from: a name for each, and a sample when it is wanted."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -26,6 +28,20 @@ class Source:
     names: list[str]
     load: Callable[[int], Sample]
     classes: int | None = None
+
+    def sample(self, name: str) -> Sample:
+        """The image of that name."""
+        return self.load(self._numbers[name])
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+    def readable(self) -> Iterator[Sample]:
+        """The samples that are not broken."""
+        for number in range(len(self.names)):
+            with suppress(OSError, ValueError):
+                yield self.load(number)
 
     def facts(self) -> dict[str, object]:
         """What the record of a run says of the data: the names by their hash, for there may be many."""

@@ -14,8 +14,12 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xailib.course import facts
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 COLUMNS = ["model", "image", "target", "method", "metric", "value", "problem"]
 Key = tuple[str, str, str]  # model, image, method
@@ -52,6 +56,13 @@ def groups(file: Path, metrics: int) -> Iterable[Group]:
         raise ValueError(f"{file} is not a table of the benchmark; choose another file")
     for start in range(0, len(rows) - metrics + 1, metrics):
         yield rows[start : start + metrics]
+
+
+def read(file: Path) -> "DataFrame":
+    """The table, with NaN for what is missing."""
+    from pandas import read_csv
+
+    return read_csv(file, keep_default_na=False, na_values={"value": [""], "target": [""]}, dtype={"image": str})
 
 
 def key(group: Group) -> Key:
