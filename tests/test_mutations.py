@@ -91,7 +91,7 @@ MUTANTS = [
     ("network.py", "stack.callback(handle.remove)", "pass", "test_invariants.py"),
     ("rerun.py", "        vars(module).pop(\"forward\", None)", "        pass", "test_invariants.py"),
     ("explain/opticam.py", "(u.grad,) = torch.autograd.grad(loss.sum(), u)", "loss.sum().backward()", "test_invariants.py"),
-    ("explain/perturbation.py", "is not None else Generator().manual_seed(0)", "or torch.default_generator", "test_invariants.py"),
+    ("explain/perturbation.py", "generator if generator is not None else Generator().manual_seed(0)", "torch.default_generator", "test_invariants.py"),
     ("explain/gradients.py", "generator or torch.Generator().manual_seed(0)", "torch.default_generator", "test_invariants.py"),
     ("training/denoising.py", "(_unit(standard, 2) * _unit(guided, 2))", "(standard * guided)", "test_denoising.py"),
     ("training/denoising.py", "return -(_unit(", "return (_unit(", "test_denoising.py"),
