@@ -126,7 +126,7 @@ MUTANTS = [
     ("metrics/faithfulness.py", "coherency, 1 - complexity,", "coherency, complexity,", "test_faithfulness.py"),
     ("metrics/faithfulness.py", "3 / (1 / parts.clamp(min=0)).sum(0)", "parts.mean(0)", "test_faithfulness.py"),
     ("metrics/faithfulness.py", "0 * images if mask_space", "0 * images + 0.5 if mask_space", "test_faithfulness.py"),
-    ("metrics/confidence.py", "(middle, high) if surer", "(low, middle) if surer", "test_faithfulness.py"),
+    ("metrics/temperature.py", "(middle, high) if surer", "(low, middle) if surer", "test_faithfulness.py"),
     ("metrics/causal.py", "heatmap.rank(maps).argsort(1)", "heatmap.rank(maps)", "test_causal.py"),
     ("metrics/causal.py", "torch.where(place < part", "torch.where(place <= part", "test_causal.py"),
     ("metrics/causal.py", "math.ceil(pixels / step) + 1", "math.ceil(pixels / step)", "test_causal.py"),

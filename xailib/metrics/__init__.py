@@ -11,12 +11,10 @@ from xailib.metrics.faithfulness import (
     average_increase,
     coherency,
     complexity,
-    confidence,
     correlation,
     masked_images,
     masked_logits,
     masked_probabilities,
-    matched_temperature,
 )
 from xailib.metrics.intervals import bootstrap_interval
 from xailib.metrics.localization import (
@@ -30,6 +28,7 @@ from xailib.metrics.localization import (
 from xailib.metrics.pointing import energy_pointing_game, pixel_f1, pointing_game
 from xailib.metrics.robustness import aopc, area_over, max_sensitivity, perturbation_curve
 from xailib.metrics.sanity import weight_randomization
+from xailib.metrics.temperature import confidence, matched_temperature
 
 __all__ = [
     "adcc",
