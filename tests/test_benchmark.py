@@ -255,6 +255,22 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
     assert list(table["problem"][[1, 5]]) == ["undefined"] * 2  # no boxes, no F1
 
 
+def test_imagenet_comes_with_its_boxes(tmp_path):
+    from torchvision.utils import save_image
+
+    folder = tmp_path / "ILSVRC" / "Data" / "CLS-LOC" / "val"
+    folder.mkdir(parents=True)
+    save_image(torch.zeros(3, 16, 32), folder / "cat.JPEG")
+    (tmp_path / "LOC_synset_mapping.txt").write_text("n1 cat\nn2 dog\nn3 cow\nn4 hen\n")
+    (tmp_path / "LOC_val_solution.csv").write_text("ImageId,PredictionString\ncat,n3 8 0 15 15 n3 20 8 31 15\n")
+    images = source("imagenet", root=tmp_path, size=16)  # the middle square: columns 8 to 23 of the file
+    whole = {"whole": lambda model, images, targets: images[:, 0] + torch.eye(16)}
+    table = quiet(tiny(), images, methods=whole, metrics=["energy_pointing_game"])
+    inside = 8 + 4  # of the diagonal: rows and columns 0 to 7 in one box, and 12 to 15 in the other
+    assert table["target"].item() == 2 and table["image"].item() == "val/cat.JPEG"
+    assert table["value"].item() == pytest.approx(100 * inside / 16)
+
+
 # --- the summary ------------------------------------------------------------------------------------------------------
 
 

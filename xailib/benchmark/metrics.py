@@ -78,11 +78,13 @@ METRICS = {
         metrics.saliency_metric,
     )
 }
-LESS = {"average_drop", "complexity", "deletion", "max_sensitivity", "weight_randomization"}
+LESS = {"average_drop", "complexity", "deletion", "max_sensitivity"}
 LESS |= {"official_metric", "localization_error", "saliency_metric"}
 PERCENT = METRICS.keys() - {"complexity", "coherency", "max_sensitivity", "weight_randomization", "saliency_metric"}
 
 
 def better(metric: str) -> str:
-    """An arrow: down where less is better, up where more is, nothing for a metric that is not the course's."""
+    """An arrow: down where less is better, up where more is, to the value that is best; none if it is not the course's."""
+    if metric == "weight_randomization":
+        return "→ 0"
     return "" if metric not in METRICS else "↓" if metric in LESS else "↑"

@@ -67,7 +67,12 @@ def latex(table: "DataFrame") -> str:
     """The same as LaTeX, for the package booktabs."""
     parts = []
     for model, cells in _cells(table).items():
-        head = " & ".join(["method", *cells.columns]).replace("↓", r"$\downarrow$").replace("↑", r"$\uparrow$")
+        head = (
+            " & ".join(["method", *cells.columns])
+            .replace("↓", r"$\downarrow$")
+            .replace("↑", r"$\uparrow$")
+            .replace("→", r"$\to$")
+        )
         body = [" & ".join(line) + r" \\" for line in cells.reset_index().to_numpy().tolist()]
         inside = [r"\toprule", head + r" \\", r"\midrule", *body, r"\bottomrule"]
         lines = [f"% {model}: {_caption(table)}", rf"\begin{{tabular}}{{l{'r' * len(cells.columns)}}}", *inside]
@@ -156,7 +161,7 @@ def _title(metric: str) -> str:
 def write(table: "DataFrame", file: Path) -> None:
     """Leaves the summary beside the table: FILE.md with what the thesis prints, FILE.tex, and FILE.png."""
     beside = beside_thesis(table)
-    text = f"\n**Beside the thesis**\n\n{_beside(beside)}\n" if len(beside) else ""
+    text = f"\n**Beside the thesis**\n\n{_beside(beside)}\n" if len(beside) else "\nThe thesis prints no such rows.\n"
     file.with_suffix(".md").write_text(markdown(table) + text, encoding="utf-8")
     file.with_suffix(".tex").write_text(latex(table), encoding="utf-8")
     if table["value"].notna().any():
