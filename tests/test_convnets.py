@@ -130,5 +130,8 @@ def test_small_cnn_takes_grey_images_and_other_widths():
         SmallCNN(4, widths=())
 
 
-def test_resnet_has_its_default_layer():
-    assert default_layer(resnet18_cifar(10)) == "layer4"
+@pytest.mark.parametrize(
+    "net, layer", [(resnet18_cifar, "layer4"), (mobilenet_v2_cifar, "conv_head"), (SmallCNN, "stages")]
+)
+def test_default_layer_is_what_is_pooled(net, layer):
+    assert default_layer(net(10)) == layer

@@ -26,6 +26,8 @@ _LAYERS = {
     "VisionTransformerDistilled": ("blocks.*.norm1",),
     "Eva": ("blocks.*.norm1",),
     "ViT": ("blocks.*.norm1",),
+    "SmallCNN": ("stages",),
+    "MobileNetV2": ("conv_head", "features.1?"),
 }
 
 
