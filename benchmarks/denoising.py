@@ -1,7 +1,7 @@
 """What a training step with gradient denoising costs, beside its five passes and beside two forward passes.
 
-    python benchmarks/denoising.py                 ResNet-18 and MobileNet-V2 for 32 x 32 images, a batch of 16
-    python benchmarks/denoising.py --batch 128     the thesis' batch, on a GPU where there is one
+    python benchmarks/denoising.py                 ResNet-18 and MobileNet-V2 for 32 x 32 images, a batch of 8
+    python benchmarks/denoising.py --batch 128     with the thesis' batch, on a GPU where there is one
 
 Whole training steps take turns in one process; `of the five passes` is the median of an entry's ratios to the five passes of the
 same turn: forward, gradient at the image, another gradient at the image, and the two that differentiate the sum, all on
@@ -148,12 +148,15 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", choices=NETWORKS, default=NETWORKS)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--turns", type=int, default=11)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--name", default="benchmark_denoising", help="of the files in results/")
     arguments = parser.parse_args()
-    table = pd.DataFrame([line for name in arguments.model for line in measure(name, arguments.batch, arguments.turns)])
-    print(table.round(3).to_string(index=False, na_rep=""))
+    tables = []
+    for name in arguments.model:
+        tables.append(pd.DataFrame(measure(name, arguments.batch, arguments.turns)))
+        print(tables[-1].round(3).to_string(index=False, na_rep=""), flush=True)
+    table = pd.concat(tables, ignore_index=True)
     context = {"batch": arguments.batch, "turns": arguments.turns, "load": os.getloadavg()}
     context["threads"] = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
     print(save_results(arguments.name, table, seed=0, **context))

@@ -119,6 +119,25 @@ def test_one_graph_is_two_forward_passes(act, error):
     assert not torch.allclose(parameter_gradients(model, F.cross_entropy(model(images), targets)), expected, rtol=0.01)
 
 
+def test_convolutions_of_all_kinds_are_differentiated_twice():
+    torch.manual_seed(4)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=(2, 1), padding=(1, 0), bias=False), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, groups=8, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, dilation=2, groups=2), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding="same"), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.LazyLinear(4),
+    ).double()  # fmt: skip
+    images, targets = double()
+    model(images)
+    model[0].weight.requires_grad_(False)
+    expected = torch.autograd.grad(
+        two_forwards(model, images, targets, "cosine", 0.5), [w for w in model.parameters() if w.requires_grad]
+    )
+    found = interpretable_gradient_loss(model, images, targets, coefficient=0.5).total
+    found = torch.autograd.grad(found, [w for w in model.parameters() if w.requires_grad])
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
 def test_logit_guided_and_mean_reduction():
     model, (images, targets) = net(), double()
     of_logit = interpretable_gradient_loss(model, images, targets, coefficient=1, guided_of="logit")

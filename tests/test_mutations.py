@@ -263,6 +263,8 @@ MUTANTS = [
     ("benchmark/table.py", "part.unlink()", "pass", "test_benchmark_processes.py"),
     ("benchmark/run.py", "[parallel.rank() :: parallel.count()]", "[parallel.rank() + 1 :: 2]", "test_benchmark_processes.py"),
     ("benchmark/plan.py", '"weights": _fingerprint(net), ', "", "test_benchmark_processes.py"),
+    ("training/convolution.py", "convolution_backward(R, v, w, None", "convolution_backward(v, R, w, None", "test_denoising.py"),
+    ("training/convolution.py", "torch.convolution(v, w, None", "0 * torch.convolution(v, w, None", "test_denoising.py"),
 ]  # fmt: skip
 
 

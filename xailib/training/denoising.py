@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from xailib import network
 from xailib.inputs import check_targets
 from xailib.rectifier import guided_relu
+from xailib.training.convolution import twice_differentiable
 
 EPSILON = 1e-12  # a gradient not longer than this has no direction
 
@@ -87,7 +88,7 @@ def gradients(
     """The cross-entropy of each image, its gradient delta, which has a graph, and its guided gradient delta^G, which
     has none. Raises ValueError as `interpretable_gradient_loss` does."""
     x = images.detach().requires_grad_()
-    with guided_relu(model) as gate:
+    with guided_relu(model) as gate, twice_differentiable() as convolutions:
         logits = model(x)
     losses = F.cross_entropy(logits, targets, reduction="none")
     with torch.autocast(x.device.type, enabled=False):  # each operation's backward has its type already
@@ -97,7 +98,7 @@ def gradients(
             guided = _gradient(losses, x, grad_reduction)
         else:
             guided = -_gradient(network.class_scores(logits, targets), x, grad_reduction)
-        gate.on = False
+        gate.on = convolutions.at_images = False
     return losses, standard, guided
 
 
