@@ -201,6 +201,8 @@ def compiled(make, how: str):
 
 @pytest.mark.parametrize("how", ["wrapped", "in place", "head"])
 def test_compiled_networks(case, how):
+    if case.name.startswith("ViT") and torch.__version__ < "2.7":
+        pytest.skip("torch 2.6 cannot compile functions whose types are checked, as they are in tests only")
     maps = explained(case, model=compiled(case.make, how))
     assert torch.equal(maps, explained(case))
 
