@@ -102,12 +102,12 @@ class Case:
 
     def value(self, metric: Callable) -> float:
         """The metric's number. Raises TypeError if it is not one number."""
-        found = metric(**{name: getattr(self, name) for name in wants(metric, METRIC_OFFERS)})
-        if torch.as_tensor(found).numel() != 1:
+        found = torch.as_tensor(metric(**{name: getattr(self, name) for name in wants(metric, METRIC_OFFERS)}))
+        if found.numel() != 1:
             raise TypeError(
                 f"a metric must return one number per image, found shape {tuple(found.shape)} for one image"
             )
-        return float(found)
+        return found.item()
 
 
 def image_seed(seed: int, image: str) -> int:
