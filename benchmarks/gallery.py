@@ -8,12 +8,13 @@ METHODS. Raw attention, rollout and TIBAV need a transformer. None with trained 
 and of an untrained one a picture would show nothing, so they are left out.
 
 Each map is scaled by itself. Where it has two signs, it is divided by its largest magnitude, and blue speaks against
-the class; otherwise it goes from its least value (dark) to its greatest (bright). The half percent of its pixels with
-the largest magnitude is clipped first, or gradients would show a few dots on black.
+the class; otherwise it goes from its least value (dark) to its greatest (bright). The two percent of its pixels with
+the largest magnitude are clipped first, or gradients would show a few dots on black.
 """
 
 import time
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -37,7 +38,7 @@ METHODS = {
     "Score-CAM": partial(explain.cam, layer=LAYER, weights=explain.scorecam),
     "Ablation-CAM": partial(explain.cam, layer=LAYER, weights=explain.ablationcam),
     "Opti-CAM": partial(explain.opticam, layer=LAYER),
-    "Fake-CAM (a control)": explain.fakecam,
+    "Fake-CAM (control)": explain.fakecam,
     "Input gradient": explain.input_gradient,
     "Saliency": explain.saliency,
     "Guided backprop": explain.guided_backprop,
@@ -54,7 +55,7 @@ COLUMNS = 8  # the photographs, and seven methods
 
 def shown(maps: torch.Tensor) -> torch.Tensor:
     """The maps [b H W] as they are drawn: in [0, 1], or in [-1, 1] where they have two signs."""
-    most = maps.abs().flatten(1).quantile(0.995, dim=1)[:, None, None]
+    most = maps.abs().flatten(1).quantile(0.98, dim=1)[:, None, None]
     clipped = maps.clamp(-most, most)
     signed = heatmap.normalize(clipped.abs(), "max") * clipped.sign()
     return torch.where((maps < 0).any(), signed, heatmap.normalize(clipped))
@@ -65,8 +66,8 @@ def strip(pictures: torch.Tensor) -> torch.Tensor:
     return torch.cat(list(pictures), dim=-2)
 
 
-def picture(images: torch.Tensor, maps: dict[str, torch.Tensor], alt: str) -> plot.Figure:
-    """Strips of the photographs and, beside them, of the maps; photographs lead each row."""
+def picture(images: torch.Tensor, classes: list[str], maps: dict[str, torch.Tensor], alt: str) -> plot.Figure:
+    """Strips of the photographs with their classes' names, at the head of each row, and of the maps."""
     panels: list[tuple[str, torch.Tensor | None]] = []
     for name, one in maps.items():
         if len(panels) % COLUMNS == 0:
@@ -74,18 +75,22 @@ def picture(images: torch.Tensor, maps: dict[str, torch.Tensor], alt: str) -> pl
         panels.append((name, strip(shown(one))))
     titles, strips = zip(*panels, strict=True)
     figure = plot.gallery([strip(images)] * len(panels), strips, alt=alt, titles=titles, columns=COLUMNS, opacity=0.6)
-    for axes in figure.axes:
-        for border in range(1, len(images)):
-            axes.axhline(border * images.shape[2], color="white", linewidth=3)
+    for number, axes in enumerate(figure.axes):
+        for row, name in enumerate(classes, start=1):
+            axes.axhline(row * images.shape[2], color="white", linewidth=3)
+            if number % COLUMNS == 0:
+                box = {"facecolor": "black", "edgecolor": "none", "pad": 2}
+                axes.text(8, row * images.shape[2] - 14, name, color="white", fontsize=8, bbox=box)
     return figure
 
 
-def save(figure: plot.Figure, path) -> None:
-    """A PNG of 256 colours, which is a third of the size, with the figure's text inside."""
-    figure.savefig(path, dpi=140)
-    text = PngImagePlugin.PngInfo()
+def save(figure: plot.Figure, path: Path) -> None:
+    """A PNG of 256 colours, dithered, which is a third of the size, with the figure's text inside."""
+    figure.savefig(path, dpi=150)
+    picture, text = Image.open(path).convert("RGB"), PngImagePlugin.PngInfo()
     text.add_itxt("Description", figure.alt)
-    Image.open(path).convert("RGB").quantize(256).save(path, pnginfo=text, optimize=True)
+    palette = picture.quantize(256, kmeans=3)
+    picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, pnginfo=text, optimize=True)
 
 
 def main() -> None:
@@ -100,7 +105,7 @@ def main() -> None:
     alt = f"Heat maps of {len(maps)} methods for the classes {', '.join(classes)} over a photograph of each."
     settings = {name: str(dict(method.keywords)) for name, method in METHODS.items() if isinstance(method, partial)}
     table = save_results("gallery", pd.DataFrame(rows), seed=0, photographs=PHOTOGRAPHS, settings=settings)
-    save(picture(images, maps, alt), table.with_suffix(".png"))
+    save(picture(images, classes, maps, alt), table.with_suffix(".png"))
     print(table.with_suffix(".png"))
 
 

@@ -69,7 +69,7 @@ def meaningful_perturbation(
 
     _minimise(energy, mask, torch.optim.Adam([mask], lr=0.1), iterations)
     with full_precision(images):
-        return 1 - (rows @ mask @ columns.T).detach()
+        return (1 - rows @ mask.detach() @ columns.T).clamp(0, 1)  # rounding leaves 1.0000001
 
 
 def gaussian_enlarging(length: int, cells: int) -> Float[Tensor, "length cells"]:
