@@ -118,7 +118,9 @@ def extremal_perturbation(
     with lambda from 300, growing by 1.0035 in each of 800 iterations; fewer `iterations` grow it as far. With `flip`
     (the authors' jitter) every second iteration shows the mirrored mixture. Settings are those of the authors' code,
     and as there m reaches `sigma` pixels beyond the image, or places at its border would cost less area. But `area` is
-    a share of the image, as in the paper, and not of image and margin. Raises ValueError for bad options.
+    a share of the image, as in the paper, and not of image and margin. At first all values of m are equal, and rounding
+    decides how they are sorted: another machine or precision may end in a slightly different mask.
+    Raises ValueError for bad options.
     """
     if iterations < 1 or step < 1 or sigma <= 0 or not 0 < area < 1:
         raise ValueError(
