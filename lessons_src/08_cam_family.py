@@ -284,10 +284,9 @@ head = model.net.classifier.weight.detach()  # [1000, 1280]
 alike = {}
 for name, W_all in {"Grad-CAM": head, "Layer-CAM": head.relu()}.items():
     every = torch.einsum("ck,khw->chw", W_all, seen.A[0]).relu()
-    same = correlation(every, every[target].expand_as(every))
-    print(
-        f"{name:9} correlation with espresso: median {same.median():.2f}, lowest {same.min():.2f}"
-    )
+    alike[name] = correlation(every, every[target].expand_as(every))
+    low, middle = alike[name].min(), alike[name].median()
+    print(f"{name:9} correlation with espresso: median {middle:.2f}, lowest {low:.2f}")
 
 # %% [markdown]
 # Without the negative weights, what remains is a sum of all channels with *some* positive weight, and that shows mostly

@@ -291,9 +291,19 @@ DataFrame.from_dict(table, "index").round(2)
 # - *The test could fail*: hide the hottest quarter and an equal area elsewhere; repeat with the second dahlia or other
 #   flowers; another class that is also probable.
 #
-# A good answer: *Evidence for "daisy" (probability 0.2) in the 7 x 7 cells of the network's last layer, Grad-CAM, which is
-# CAM there. I chose it because it agrees with hiding squares as well as any of the six and changes when one asks for
-# "palace", unlike Layer-CAM. HiRes-CAM at an earlier layer is sharper; I would print it if it agreed as well on ten more
-# flowers. The map does not show that the petals' shape decided: their colour is in the same cells. Test before
-# printing: turn the flower grey. If the logit falls as far as without the hottest quarter, my reader must be told that it
-# was colour.*
+# A good answer: *Evidence for "daisy" (probability 0.2) in the 7 x 7 cells of the network's last layer; the weights are
+# Grad-CAM's, which are CAM's there. Hiding squares agrees with it (about 0.65), and it changes when one asks for "palace"
+# (about -0.1), unlike Layer-CAM at this layer (1.0). HiRes-CAM at 28 x 28 agrees a little more (about 0.75) and is sharper; on
+# a single flower I would not call this a difference. The map does not show that the petals' shape decided: their colour is in the
+# same cells. Test before printing: make the flower grey. If the logit falls as far as without the hottest quarter, my
+# reader must be told that it was colour.* Choosing HiRes-CAM at `blocks.2` is as good, if the caption says that its cells
+# hold edges and textures and that on the lesson's photographs it agreed with hiding as well as the last layer did.
+
+# %% tags=["solution", "remove-cell"]
+agrees, palace_too = (
+    DataFrame(table).loc["agrees with hiding"],
+    DataFrame(table).loc["resembles palace"],
+)
+assert 0.6 < agrees["Grad-CAM, bn2"] < agrees["HiRes-CAM, blocks.2"] < 0.8
+assert palace_too["Layer-CAM, bn2"] > 0.95 and palace_too["Grad-CAM, bn2"] < 0
+torch.testing.assert_close(maps["yours, bn2"], maps["Grad-CAM, bn2"])
