@@ -336,15 +336,20 @@ plot.gallery(
 agreement = {name: correlation(heat, earlier["gradcam"]).item() for name, heat in earlier.items()}
 table = DataFrame({"bn2": agreement_last, "blocks.4": agreement})
 print(f"of the activations of blocks.4, {(lower.A < 0).float().mean():.0%} are negative")
+for name in ("gradcam", "xgradcam"):
+    w = WEIGHTS[name](lower).abs()
+    print(
+        f"{spelled[name]:9} at blocks.4: the largest weight is {w.max() / w.median():.0f} medians"
+    )
 table.round(2)
 
 # %% [markdown]
 # The correlation with Grad-CAM at both layers: the family has fallen apart. Grad-CAM names the corners of the
 # table, HiRes-CAM and Layer-CAM the coffee. They cannot all be right.
 #
-# Look at the share of negative activations, too. XGrad-CAM divides by the sum of a channel, and Grad-CAM++ by
-# $2 + \sum A \cdot G$; both were thought of for activations behind a ReLU, where sums are positive. This network's blocks end
-# without one, the sums may come close to zero or below, and single weights become huge by accident.
+# Look at the lines above the table, too. XGrad-CAM divides by the sum of a channel, and Grad-CAM++ by $2 + \sum A \cdot G$.
+# Both were thought of for activations behind a ReLU, whose sums are positive. This network's blocks end without one: a
+# sum may come close to zero or below, and then a single channel gets a huge weight by accident.
 
 # %% tags=["test", "remove-cell"]
 assert max(agreement[name] for name in ("xgradcam", "hirescam", "layercam", "ablationcam")) < 0.3
@@ -721,7 +726,7 @@ assert right["logit, hottest quarter hidden"] < whole - 2 < wrong["logit, hottes
 # 1. At 7 x 7, go through Grad-CAM, XGrad-CAM and HiRes-CAM. Does anything move? And at 14 x 14?
 # 2. At 7 x 7, choose Layer-CAM and go through the classes. Then the same with Grad-CAM.
 # 3. The rocket at 28 x 28: which method finds it?
-# 4. Choose the last of the 1000 guesses and Grad-CAM at 7 x 7. Then untick ReLU. What do you see, and is it evidence?
+# 4. Chelsea, Grad-CAM at 7 x 7, and the last of the 1000 guesses. Then untick ReLU. What do you see, and is it evidence?
 
 # %%
 from xailib.widgets import Explorer, choice, toggle
@@ -759,7 +764,7 @@ Explorer(
 # %% [markdown]
 # At 7 x 7 the three are one map, by proof; at 14 x 14 they are three. Layer-CAM at 7 x 7 hardly moves between classes (its sentence
 # gives the correlation), Grad-CAM does. On the rocket at 28 x 28, Grad-CAM has the lamps at the bottom, HiRes-CAM the
-# tip. The last guess has a blank map; without ReLU a picture appears, and the numbers under it
+# tip. Chelsea's last guess has a blank map; without ReLU a picture appears, and the numbers under it
 # are negative: evidence against, which the colours show as blue.
 #
 # ## To remember
