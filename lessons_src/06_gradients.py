@@ -612,7 +612,7 @@ plot.curve(
 )
 
 # %% [markdown]
-# Nearly all happens in the first fifth of the way, where you would call the picture black. The gradient at the
+# Nearly all happens in the first fifth of the way, where you would call the picture nearly black. The gradient at the
 # photograph, at the right end, sees nothing of it.
 #
 # The probability saturates once more than the logit: its slope is $\partial p_c/\partial x = p_c\,\big(g_c - \sum_k
@@ -660,9 +660,9 @@ print(f"the logit rises by {(y[-1] - y[0])[espresso[0]]:.2f}")
 
 # %% [markdown]
 # Where the error is large, the map is not integrated gradients yet, whatever the figure's caption says. Here the
-# steep start of the way and the shattered slopes make it large for few steps. Print this number with every such map.
-# But also see what it does *not* say: a sum can be right while its parts are wrong, and one number of the right size
-# at any single pixel would be complete.
+# steep start of the way and the shattered slopes make it large for few steps, and it need not fall with every further
+# one. Print this number with every such map. But also see what it does *not* say: a sum can be right while its parts
+# are wrong, and one number of the right size at any single pixel would be complete.
 #
 # ## Where it misleads: what is *nothing*?
 #
@@ -675,20 +675,20 @@ print(f"the logit rises by {(y[-1] - y[0])[espresso[0]]:.2f}")
 man = photos.load("camera").image[None]
 tripod = model(man).argmax(1)
 dark = man.mean(1) < 0.15
-of = {"black": 0.0, "grey": 0.5, "white": 1.0}
-maps = {
-    name: integrated_gradients(
-        model, man, tripod, steps=config.steps[1], baseline=torch.full_like(man, value)
-    )
-    for name, value in of.items()
-}
-share = {name: ((m.abs() * dark).sum() / m.abs().sum()).item() for name, m in maps.items()}
 print(f"dark pixels are {dark.float().mean():.0%} of the picture")
+maps, share = [], {}
+for name, value in {"black": 0.0, "grey": 0.5, "white": 1.0}.items():
+    start = torch.full_like(man, value)
+    heat = integrated_gradients(model, man, tripod, steps=config.steps[-1], baseline=start)
+    error = completeness_error(model, man, tripod, heat, baseline=start).item()
+    maps.append(heat)
+    share[name] = ((heat.abs() * dark).sum() / heat.abs().sum()).item()
+    print(f"from {name}: {share[name]:.0%} of the map on them, completeness error {error:.0%}")
 
 # %%
 plot.gallery(
     man.expand(4, -1, -1, -1),
-    [None, *strong(torch.cat(list(maps.values())))],
+    [None, *strong(torch.cat(maps))],
     titles=[class_names[tripod], *(f"from {name}: {s:.0%} on dark" for name, s in share.items())],
     opacity=1,
     alt="A man in a black coat; from black the coat is empty; from grey and white it is full of specks.",
@@ -696,9 +696,10 @@ plot.gallery(
 
 # %% [markdown]
 # From black the coat does not matter. From grey and from white it holds far more than its share. The network is the
-# same, the photograph is the same, and all three maps are complete up to the error of their sums. The question
-# changed: *compared with what?* Sturmfels, Lundberg and Lee (*Visualizing the impact of feature attribution
-# baselines*, Distill 2020) compare many answers. Whoever shows you such a map owes you the name of its baseline.
+# same, the photograph is the same; the question changed: *compared with what?* (Where a printed error is large, take
+# the share beside it as rough; that the coat is empty from black follows from the formula, with any number of steps.)
+# Sturmfels, Lundberg and Lee (*Visualizing the impact of feature attribution baselines*, Distill 2020) compare many
+# answers. Whoever shows you such a map owes you the name of its baseline.
 
 # %% tags=["test", "remove-cell"]
 assert (
