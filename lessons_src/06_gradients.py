@@ -715,7 +715,7 @@ assert (
 # to find out:
 #
 # 1. At which $\alpha$ does the probability jump? Do you recognise the picture there?
-# 2. Move $\alpha$ by one step near 1. Do the specks stay where they are?
+# 2. Set $\alpha$ to 1 and go one step back. Do the specks stay where they are?
 # 3. Set $\alpha$ to 1 and raise the noise. When does the map become calm, and what does it lose?
 # 4. The length of the gradient is printed above it. Where on the way is it greatest?
 
@@ -753,9 +753,11 @@ Explorer(
 
 # %% [markdown]
 # The probability jumps early, on pictures that are nearly black (or grey, or white). There the gradient is longest,
-# many times longer than at the photograph; integrated gradients is mostly made there. One step of $\alpha$ moves the
-# picture by a twentieth, far beyond the facet, and the specks are others. With noise the specks gather into coarser
-# spots on the object, and the fine structure goes.
+# several times longer than at the photograph, and integrated gradients is mostly made there. A step of 0.05 near 1
+# leaves the specks nearly as they were, although it changes most pixels by more than the noise that made another
+# gradient above: growing dimmer as a whole crosses few edges of the gem, and noise crosses many. With noise the
+# length falls, because what the copies do not share cancels; the specks drift into clouds on the object, and the fine
+# shapes go with the noise.
 #
 # ## Which one, then?
 #

@@ -206,7 +206,7 @@ check.blind({"A", "B", "D"})
 # %% tags=["wrong"]
 check.blind({"C"})
 
-# %% [markdown]
+# %% [markdown] tags=["solution"]
 # A and B are blurred with the same Gaussian, and so is D. Only the numbers tell A from B. A blurred map looks like
 # the regions of a class activation map, and the blur has taken from you the last chance to see that B draws edges.
 
