@@ -50,7 +50,9 @@ print(f"y = {y.item()}")
 # %% [markdown]
 # **Predict**, with a pencil: the gradient $G = \partial y / \partial A$ has eight numbers. How many different ones?
 #
-# The first six methods need nothing but $A$, $G$ and $W$. Each is one line:
+# The first six methods need nothing but $A$, $G$ and $W$. Each is one line: the head's weights; the mean of the gradient;
+# its mean weighted by the activations; the gradient at every place; the same if positive; and, for Grad-CAM++, a sum of
+# positive gradients that counts each the less, the more the channel shows.
 
 # %%
 (G,) = torch.autograd.grad(logit(A.requires_grad_()), A)
@@ -58,15 +60,12 @@ A = A.detach()
 total = A.sum((2, 3), keepdim=True)
 
 by_hand = {
-    "classic_cam": W[None, :, None, None],  # Zhou et al. 2016: the head's weights
-    "gradcam": G.mean((2, 3), keepdim=True),  # Selvaraju et al. 2017: the mean gradient
-    "xgradcam": (A * G).sum((2, 3), keepdim=True)
-    / total,  # Fu et al. 2020: its mean, weighted by A
-    "hirescam": G,  # Draelos and Carin 2020: every place for itself
-    "layercam": G.relu(),  # Jiang et al. 2021: the same, if positive
-    "gradcam_pp": (G.relu() / (2 + total * G)).sum(
-        (2, 3), keepdim=True
-    ),  # Chattopadhay et al. 2018
+    "classic_cam": W[None, :, None, None],  # Zhou et al. 2016
+    "gradcam": G.mean((2, 3), keepdim=True),  # Selvaraju et al. 2017
+    "xgradcam": (A * G).sum((2, 3), keepdim=True) / total,  # Fu et al. 2020
+    "hirescam": G,  # Draelos and Carin 2020
+    "layercam": G.relu(),  # Jiang et al. 2021
+    "gradcam_pp": (G.relu() / (2 + total * G)).sum((2, 3), keepdim=True),  # Chattopadhay 2018
 }
 print(G)
 
@@ -226,8 +225,8 @@ assert max(heat.max() for heat in last.values()) > 30 * last["gradcam"].max()
 # | Layer-CAM | 15.6 | 38.8 | 48.9 | 13.5 |
 #
 # The first two rows agree where the theorem holds, and only there. In table 4.1 the method is called Axiom-CAM: on ResNet-18 it
-# has AD 30.16, AG 15.23, AI 29.98, and Grad-CAM 30.16, 15.23, 29.99; the last digit is rounding. On MobileNet-V2 they agree,
-# too, but for one number: deletion is 14.34 for the one and 15.27 for the other. Equal maps cannot be deleted with different
+# has AD 30.16, AG 15.23, AI 29.98, and Grad-CAM 30.16, 15.23, 29.99; the last digit is rounding. On MobileNet-V2 they agree
+# as well, but for one number: deletion is 14.34 for the one and 15.27 for the other. Equal maps cannot be deleted with different
 # results, so one of the two is probably a misprint, and you see it without having run anything. Layer-CAM, on the other hand, should come close to Grad-CAM++ on
 # ResNet-50, and its row does not; the thesis describes it as an average over several layers, which would explain this, but
 # the table alone cannot prove it.
@@ -308,8 +307,8 @@ assert alike["Layer-CAM"].median() > 0.9 and alike["Grad-CAM"].median() < 0.5
 # does something else with that. By hand, for one channel:
 
 # %%
-A1 = torch.tensor([[1.0, 0.5], [0.0, 1.0]])
-G1 = torch.tensor([[4.0, -2.0], [1.0, 1.0]])
+A1 = torch.tensor([[1.0, 0.5], [0.0, 1.0]]).double()
+G1 = torch.tensor([[4.0, -2.0], [1.0, 1.0]]).double()
 print("Grad-CAM     ", (G1.mean() * A1).tolist())
 print("XGrad-CAM    ", ((A1 * G1).sum() / A1.sum() * A1).tolist())
 print("HiRes-CAM    ", (G1 * A1).tolist())
@@ -506,8 +505,11 @@ def inside(maps):
     return energy_pointing_game(heatmap.normalize(maps, "max"), boxes).mean().item()
 
 
-in_boxes = {f"{spelled[m]} at {layers[i]}": inside(combine(evidence[i], WEIGHTS[m]))
-            for m in ("gradcam", "hirescam") for i in (2, 4, 7)}  # fmt: skip
+in_boxes = {
+    f"{spelled[m]} at {layers[i]}": inside(combine(evidence[i], WEIGHTS[m]))
+    for m in ("gradcam", "hirescam")
+    for i in (2, 4, 7)
+}
 in_boxes["the hill in the centre"] = inside(centre_map(model, batch, labels))
 in_boxes["edges of the photograph"] = inside(edge_map(model, batch, labels))
 area = 100 * box_masks(boxes, batch[:, 0]).float().mean().item()
@@ -611,7 +613,7 @@ costs
 # %% [markdown]
 # Score-CAM has to run the network for every channel. Ablation-CAM only seems to: without a channel, the layers *below* do
 # not change, so their part of the run can be kept, and only the head is run 1280 times. A library that runs all of
-# the network pays a thousand times more for the same map. The thesis' table 2.1 reports the same order of magnitude:
+# the network pays more than a thousand times as much for the same map. The thesis' table 2.1 reports the same order of magnitude:
 # 0.03 s for Grad-CAM, 15.22 s for Score-CAM and 18.26 s for Ablation-CAM on ResNet-50.
 
 # %% tags=["test", "remove-cell"]
@@ -627,20 +629,26 @@ assert forwards["Ablation-CAM, pytorch-grad-cam"] > 1000 * forwards["ablationcam
 # GAP and a linear layer is $W_{ck} \bar A_k$ over something that all channels share. The mean of $A \cdot G$ is that, too:
 
 # %%
-my_cam = lambda e: (e.A * e.G).mean((2, 3), keepdim=True)  # noqa: E731
+invented = {
+    "mean of A times G": lambda e: (e.A * e.G).mean((2, 3), keepdim=True),
+    "yours": lambda e: e.G.sign(),
+    "to beat: HiRes-CAM": WEIGHTS["hirescam"],
+}
+mine = cam(model, images, target, layer="bn2", weights=invented["mean of A times G"])
+same_as = heatmap.normalize(last["ablationcam"])
+torch.testing.assert_close(heatmap.normalize(mine), same_as, atol=1e-3, rtol=0)
 
-mine = cam(model, images, target, layer="bn2", weights=my_cam)
-torch.testing.assert_close(
-    heatmap.normalize(mine), heatmap.normalize(last["ablationcam"]), atol=1e-3, rtol=0
-)
-print(f"the referee at bn2, blocks.4, blocks.2: "
-      f"{[round(verdict(combine(evidence[i], my_cam)).mean().item(), 2) for i in (7, 4, 2)]}")  # fmt: skip
+judged = {
+    name: {layers[i]: verdict(combine(evidence[i], w)).mean().item() for i in (7, 4, 2)}
+    for name, w in invented.items()
+}
+DataFrame.from_dict(judged, "index").round(2)  # agreement with hiding
 
 # %% [markdown]
 # Ablation-CAM's map, from one backward pass and without a single ablation. A new name for it would be easy to publish;
-# the table of closed forms says that it is an old one, and the referee says what it is worth at other layers. **Change the
-# lambda**: the largest gradient of a channel, `e.G.amax((2, 3), keepdim=True)`; its sign, `e.G.sign()`; all ones. Can you
-# beat HiRes-CAM at `blocks.2`?
+# the table of closed forms says that it is an old one, and the referee says what it is worth at other layers. **Change
+# the row "yours"**: the largest gradient of a channel, `e.G.amax((2, 3), keepdim=True)`, or no weights at all,
+# `torch.ones_like(e.A)`. Can you beat HiRes-CAM at `blocks.2`?
 
 # %% [markdown]
 # ## Misread: the inverted map and the blank one
@@ -650,15 +658,18 @@ print(f"the referee at bn2, blocks.4, blocks.2: "
 # *least against* looks like *most for*. **Predict** how the three maps on the right will look, for *espresso* and then for
 # *shower curtain*, which is not in the picture.
 
+
 # %%
-loss_cam = lambda e: e.gradient(F.cross_entropy(e.logits, e.targets, reduction="none"))  # noqa: E731
+def loss_gradient(e):
+    return e.gradient(F.cross_entropy(e.logits, e.targets, reduction="none"))
+
 
 curtain = seen.towards(torch.tensor([class_names.index("shower curtain")]))
 gradcam = WEIGHTS["gradcam"]
 signed = {
     "espresso, as it should be": (gradcam(seen) * seen.A).sum(1),
-    "gradient of the loss": (loss_cam(seen) * seen.A).sum(1),
-    "the same, with ReLU": (loss_cam(seen) * seen.A).sum(1).relu(),
+    "gradient of the loss": (loss_gradient(seen) * seen.A).sum(1),
+    "the same, with ReLU": (loss_gradient(seen) * seen.A).sum(1).relu(),
     "shower curtain, no ReLU": (gradcam(curtain) * curtain.A).sum(1),
 }
 
@@ -784,7 +795,7 @@ Explorer(
 # - A. Chattopadhay et al., *Grad-CAM++: generalized gradient-based visual explanations for deep convolutional networks*,
 #   WACV 2018.
 # - H. Wang et al., *Score-CAM: score-weighted visual explanations for convolutional neural networks*, CVPR workshops 2020.
-# - H. G. Ramaswamy and S. Desai, *Ablation-CAM: visual explanations for deep convolutional network via gradient-free
+# - S. Desai and H. G. Ramaswamy, *Ablation-CAM: visual explanations for deep convolutional network via gradient-free
 #   localization*, WACV 2020.
 # - R. Fu et al., *Axiom-based Grad-CAM: towards accurate visualization and explanation of CNNs*, BMVC 2020 (XGrad-CAM).
 # - R. L. Draelos and L. Carin, *Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural

@@ -12,7 +12,6 @@
 # little, called again a little more.
 
 # %%
-
 from xailib import heatmap, metrics, models, plot
 from xailib.checks.lesson_12 import check
 from xailib.data import photos
