@@ -5,7 +5,7 @@
 # |---|---|
 # | Minutes | 45 |
 # | Run time | quick 30 s · laptop 30 s · full 30 s |
-# | Memory | 2 GB |
+# | Memory | 3 GB |
 # | Network | no |
 #
 # Write your answer where it says `your code here`, run the cell, and run the check below it. Stuck?
@@ -165,10 +165,10 @@ check.integrated(from_zero)
 # %% [markdown]
 # ## 4. Four methods without names
 #
-# *10 minutes, five lines.* `METHODS` holds four methods, A to D, called as all methods of the course are:
-# `METHODS["A"](model, images, targets)`. Here are their maps. Which of them are **blind to the class**? Looking will
-# not tell you. Take another class for each photograph, for example the first guess of another photograph, and compare
-# ranks as in the lesson.
+# *10 minutes, five lines.* `METHODS` holds four methods, A to D, called as all methods of the course are: with
+# `(model, images, targets)`. Here are their maps. Which of them are **blind to the class**? Looking will not tell
+# you. Take another class for each photograph, for example the first guess of another photograph, and compare ranks as
+# in the lesson.
 
 # %%
 model = models.load("efficientnet_lite0")

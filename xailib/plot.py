@@ -89,7 +89,7 @@ def gallery(
     alt: str,
     titles: Sequence[str] | None = None,
     columns: int | None = None,
-    boxes: Sequence[Int64[Tensor, "n 4"] | None] | None = None,
+    boxes: Sequence[Int64[Tensor, "_ 4"] | None] | None = None,
     limits: tuple[Number, Number] | Literal["shared"] | None = None,
     opacity: Number = 0.5,
     row_titles: Sequence[str] | None = None,
