@@ -91,6 +91,13 @@ def test_box_covers_its_half_open_pixels():
     assert figure.axes[0].get_xlim() == (0, 8) and figure.axes[0].get_ylim() == (8, 0)
 
 
+def test_photographs_may_have_different_numbers_of_boxes():
+    boxes = [torch.tensor([[0, 0, 2, 2]] * count) for count in (1, 2, 3, 4)]  # one of a list is type-checked, by chance
+    for _ in range(10):
+        figure = plot.gallery([torch.zeros(3, 4, 4)] * 4, boxes=boxes, alt="x")
+    assert [len(axes.patches) for axes in figure.axes] == [1, 2, 3, 4]
+
+
 def test_figure_shows_itself_with_its_description():
     figure = plot.curve([0, 1], {"f": [2, 3]}, alt='A line from 2 to 3, <b>"rising"</b>.', xlabel="x", ylabel="y")
     data, metadata = figure._repr_mimebundle_()
