@@ -1,7 +1,11 @@
 """`python -m xailib benchmark`: the benchmark on the command line.
 
     python -m xailib benchmark --data photos --methods gradcam,opticam --metrics average_drop --out mine.csv
+    python -m xailib benchmark --data photos --small --out results/benchmark_photos.csv
     python -m torch.distributed.run --nproc-per-node 4 -m xailib benchmark --data imagenet --root ILSVRC --out mine.csv
+
+The second judges all methods that suit the network by all metrics, as in results/; three processes took 53 minutes
+on two CPU cores that had other work to do. The third shares the images between four processes.
 
 Beside the table it leaves its record (.json), the summary for reading (.md) and for papers (.tex), and a figure (.png).
 Killed at any moment, the same command continues it; when the table is whole, it only writes the summary again.
