@@ -2,8 +2,8 @@
 
     python benchmarks/gallery.py       about ten minutes on two CPU cores
 
-The picture goes to results/gallery.png, with its description inside it; seconds and settings go to gallery.csv and
-gallery.json beside it. Methods run as they are by default, but for those that take thousands of forward passes: see
+The picture goes to results/gallery.png, with its description inside it; the range of each raw map goes to gallery.csv,
+and settings to gallery.json beside it. Methods run as they are by default, but for those that take thousands of forward passes: see
 METHODS. Raw attention, rollout and TIBAV need a transformer. None with trained weights comes with the installation,
 and of an untrained one a picture would show nothing, so they are left out.
 
@@ -95,16 +95,24 @@ def save(figure: plot.Figure, path: Path) -> None:
 
 def main() -> None:
     model, (images, targets, _) = models.load(), photos.batch(PHOTOGRAPHS)
-    maps, rows = {}, []
+    maps = {}
     for name, method in METHODS.items():
         start = time.perf_counter()
         maps[name] = method(model, images, targets)
-        rows.append({"method": name, "seconds_per_image": round((time.perf_counter() - start) / len(images), 2)})
-        print(f"{name:25}{rows[-1]['seconds_per_image']:8} s per image", flush=True)
+        print(f"{name:25}{(time.perf_counter() - start) / len(images):8.2f} s per image", flush=True)
     classes = [models.class_names()[target] for target in targets]
-    alt = f"Heat maps of {len(maps)} methods for the classes {', '.join(classes)} over a photograph of each."
-    settings = {name: str(dict(method.keywords)) for name, method in METHODS.items() if isinstance(method, partial)}
-    table = save_results("gallery", pd.DataFrame(rows), seed=0, photographs=PHOTOGRAPHS, settings=settings)
+    alt = (
+        f"A grid of heat maps of {len(maps)} methods for the classes {', '.join(classes)}, each over a photograph of it. "
+        "Most are brightest on the object, gradients are fine grain along its edges, and Fake-CAM is bright everywhere."
+    )
+    keywords = {name: method.keywords for name, method in METHODS.items() if isinstance(method, partial)}
+    settings = {name: {key: value for key, value in of.items() if key != "weights"} for name, of in keywords.items()}
+    rows = [
+        {"method": name, "photograph": photograph, "least": one.min().item(), "greatest": one.max().item()}
+        for name in maps
+        for photograph, one in zip(PHOTOGRAPHS, maps[name], strict=True)
+    ]
+    table = save_results("gallery", pd.DataFrame(rows).round(5), seed=0, settings=settings)
     save(picture(images, classes, maps, alt), table.with_suffix(".png"))
     print(table.with_suffix(".png"))
 
