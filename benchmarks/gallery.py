@@ -3,9 +3,9 @@
     python benchmarks/gallery.py       about ten minutes on two CPU cores
 
 The picture goes to results/gallery.png, with its description inside it; the range of each raw map goes to gallery.csv,
-and settings to gallery.json beside it. Methods run as they are by default, but for those that take thousands of forward passes: see
-METHODS. Raw attention, rollout and TIBAV need a transformer. None with trained weights comes with the installation,
-and of an untrained one a picture would show nothing, so they are left out.
+and settings to gallery.json beside it. Methods run as they are by default, but for those that take thousands of
+forward passes: see METHODS. Raw attention, rollout and TIBAV need a transformer. None with trained weights comes with
+the installation, and of an untrained one a picture would show nothing, so they are left out.
 
 Each map is scaled by itself. Where it has two signs, it is divided by its largest magnitude, and blue speaks against
 the class; otherwise it goes from its least value (dark) to its greatest (bright). The two percent of its pixels with

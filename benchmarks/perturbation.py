@@ -31,7 +31,7 @@ def occlusion(case: Case) -> torch.Tensor:
     return explain.occlusion(case.model, case.images, case.targets, window=WINDOW, stride=STRIDE, chunk=BATCH)
 
 
-MEASURED = {"unit": plain_forward, "units": 5, "repeats": 7}
+MEASURED = {"unit": plain_forward, "units": 9, "repeats": 5}
 ENTRIES = {
     "rise, 128 masks": Entry(rise, limit=1.1 * RISE_NEEDS, **MEASURED),
     "occlusion, 121 windows": Entry(occlusion, limit=1.1 * OCCLUSION_NEEDS, **MEASURED),
