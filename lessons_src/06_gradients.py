@@ -126,7 +126,7 @@ plot.gallery(
     [None, g.sum(1)[0].clamp(-0.5, 0.5), strong(saliency(model, x, espresso))[0]],
     titles=["the photograph", "sum of colours, signed", "saliency"],
     opacity=1,
-    alt="A cup of espresso; its signed gradient, red and blue specks; its saliency, bright specks, densest on liquid and saucer.",
+    alt="A cup of espresso; its signed gradient, red and blue specks; its saliency, bright specks.",
 )
 
 # %% [markdown]
@@ -180,7 +180,7 @@ sure = [probability(near).item() for near in nearby]
 figure = plot.curve(
     sigmas,
     {"probability of espresso": sure, "cosine to the photograph's gradient": torch.stack(cosines)},
-    alt=f"As noise grows the probability stays near {sure[0]:.2f}, the cosine falls from {cosines[0]:.2f} to {cosines[-1]:.2f}.",
+    alt=f"With noise the probability stays; the cosine falls from {cosines[0]:.2f} to {cosines[-1]:.2f}.",
     xlabel="standard deviation of the noise (white is 1)",
     ylabel="probability, cosine",
 )
@@ -192,8 +192,8 @@ figure
 # nothing in common with what it was.
 #
 # The reason is in the building material. Convolutions, normalisation with fixed statistics and ReLU6 make a function
-# that is flat in pieces, like a cut gem: inside a facet the gradient is constant, and at its edge it jumps. A deep
-# network has so many facets that a tiny step crosses thousands of edges. Balduzzi et al. (*The shattered gradients
+# that is linear in pieces, like a cut gem: inside a facet the gradient is constant, and at its edge it jumps. A deep
+# network has so many facets that a tiny step may cross very many edges. Balduzzi et al. (*The shattered gradients
 # problem*, ICML 2017) showed that in plain deep networks gradients of neighbouring inputs resemble white noise, and
 # that residual connections slow this down. The speckle on your map is no flaw of the drawing. It is what the
 # network's slope is, at this point.
@@ -335,7 +335,7 @@ plot.gallery(
     columns=3,
     titles=[class_names[c] for c in first] + [""] * 6,
     row_titles=["photograph", "gradient", "guided"],
-    alt="Cat, cup and rocket; their gradients, coloured noise; guided: fine lines draw eyes and nose, rim, rocket and masts.",
+    alt="Cat, cup, rocket; their gradients, coloured noise; guided, fine lines of eyes, rim, masts.",
 )
 
 # %% [markdown]
@@ -366,14 +366,14 @@ plot.gallery(
     columns=3,
     titles=[class_names[c] for c in asked] * 2,
     row_titles=["guided", "Grad-CAM"],
-    alt="Guided maps of a cat for three classes, all the same eyes and nose; three different Grad-CAMs.",
+    alt="Guided maps of a cat for three classes, all the same; three different Grad-CAMs.",
 )
 
 # %% [markdown]
-# The network sees an espresso in the cat's eyes, line by line where it saw the cat. Put a number to it. **Spearman's
-# rank correlation** is the correlation of the pixels' ranks: 1 is the same order of pixels, 0 an unrelated one. Take
-# it between the map for the first guess and the map for *golden retriever*, which is in none of the three
-# photographs.
+# Believe this map, and the network sees an espresso in the cat's eyes, line for line where it sees the cat. Put a
+# number to it. **Spearman's rank correlation** is the correlation of the pixels' ranks: 1 is the same order of
+# pixels, 0 an unrelated one. Take it between the map for the first guess and the map for *golden retriever*, which is
+# in none of the three photographs.
 
 # %%
 from xailib.metrics import correlation
@@ -471,7 +471,7 @@ for name in ("plain", "guided"):
 figure = plot.curve(
     range(len(places)),
     alike,
-    alt="From top to pixels the cosine of the plain signals stays near or below 0; that of the guided ones rises to 1 in three stages.",
+    alt="Plain signals: cosine near or below 0 all the way; guided ones: 1 after three stages.",
     xlabel="backwards, from the last layer (left) to the pixels",
     ylabel="cosine of the two classes' signals",
 )
@@ -581,7 +581,7 @@ plot.gallery(
     [None, flat[0], whole[0]],
     titles=["a scene with red stickers", "gradient", "integrated gradients"],
     opacity=1,
-    alt="A landscape with stickers; a gradient that is zero everywhere; integrated gradients, only on the red of two stickers.",
+    alt="Stickers; a gradient of zeros; integrated gradients, only on the red of two stickers.",
 )
 
 # %% [markdown]
@@ -606,7 +606,7 @@ risen = (y - y[0])[:, espresso[0]] / (y[-1] - y[0])[espresso[0]]
 plot.curve(
     alphas,
     {"logit, share of its rise": risen, "probability": y.softmax(1)[:, espresso[0]]},
-    alt=f"The logit has made {risen[4]:.0%} of its rise at a fifth of the way, the probability reaches 0.9 half-way.",
+    alt=f"The logit has made {risen[4]:.0%} of its rise at a fifth of the way; p is 0.9 half-way.",
     xlabel="share of the way from black to the photograph",
     ylabel="share of the rise, probability",
 )
@@ -770,8 +770,8 @@ Explorer(
 #
 # ## To remember
 #
-# 1. A gradient is exact and **local**: it holds for changes far smaller than a grey level, it shatters, and it is
-#    zero where the network is sure.
+# 1. A gradient is exact and **local**: it holds for changes far smaller than a grey level, it shatters, and it can
+#    vanish where the evidence is strongest.
 # 2. A map that does not change with the **class** or with the **weights** does not explain the decision, and the more
 #    beautiful it is the more this needs checking.
 # 3. Integrated gradients adds up to a difference. Ask for its **baseline** and its **completeness error**.
