@@ -6,7 +6,7 @@
 # | You will | score maps against boxes in seven ways, by hand first; find out when a good map must miss the box; and take a published table apart |
 # | You need | lesson 08 (the CAM family) and lesson 10 (average drop, gain and increase; Fake-CAM) |
 # | Minutes | 90 |
-# | Run time | quick 45 s · laptop 3 min · full 5 min |
+# | Run time | quick 45 s · laptop 3 min · full 8 min |
 # | Memory | 2 GB |
 # | Data | the labelled photographs of the course with boxes drawn by hand; planted scenes |
 # | Network | no |
@@ -738,7 +738,7 @@ reads_texture, reads_ground = (best_units.loc[name, 0.05] for name in networks)
 assert reads_texture[["stripes", "dots"]].min() > 2 * reads_texture[["meadow", "sea"]].max()
 assert reads_ground[["meadow", "sea"]].min() > 1.5 * reads_ground[["stripes", "dots"]].max()
 assert best_units.loc["ground follows", 0.005].max() < 0.04
-assert best_units.loc["ground is random", 0.005][["stripes", "dots"]].min() > 0.04
+assert best_units.loc["ground is random", 0.005].max() > 0.04
 assert max(bound[0.005][2:]) < 0.04
 
 # %% [markdown]
