@@ -7,7 +7,7 @@
 # | You need | lesson 00, and the chain rule |
 # | Minutes | 75 |
 # | Run time | quick 45 s · laptop 2 min · full 5 min |
-# | Memory | 3 GB |
+# | Memory | 4 GB |
 # | Data | photographs that come with scikit-image and scikit-learn; one generated scene |
 # | Network | no |
 #
