@@ -36,7 +36,7 @@ _SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},  # no pop-up over the page
     "notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight stay in the page
 }
-_NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+_NOTEBOOK = "window.jupyterapp?.shell?.currentWidget"
 _IDLE = f"{_NOTEBOOK}?.sessionContext?.session?.kernel?.status === 'idle'"
 
 
