@@ -166,7 +166,7 @@ if check.least_mean_share(least_mean_share).status == "correct":
 def share_of_empty(ai_context: float, ai_outside: float, ai_fakecam: float) -> float:
     """The share of images whose box mask was empty, from three AI in percent."""
     ### BEGIN SOLUTION
-    # Where B is empty, the context is the whole picture: o = p counts 0. Outside it is Fake-CAM itself.
+    # Where B is empty, the context is the whole picture, where o = p counts 0; outside is Fake-CAM.
     return (ai_outside - ai_context) / ai_fakecam
     ### END SOLUTION
 
