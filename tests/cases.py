@@ -69,6 +69,8 @@ METHODS |= {
     "extremal_perturbation": partial(explain.extremal_perturbation, iterations=3, step=4, sigma=6.0, blur=2.0),
 }
 
+METHODS |= {one.__name__: one for one in (explain.random_map, explain.centre_map, explain.edge_map)}
+
 # the same for `tiny_vit`
 METHODS_VIT = {
     "raw_attention": explain.raw_attention,

@@ -96,7 +96,7 @@ class Failing(nn.Module):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 def test_nothing_is_changed_by_failure(case, error):
-    if case.name == "fakecam":
+    if case.name in ("fakecam", "random_map", "centre_map", "edge_map"):
         pytest.skip("does not ask the network")
     case.model.head = head = Failing(case.model.head).eval()
     explained(case)

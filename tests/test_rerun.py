@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import tiny
+from cases import TinyNet, tiny
 from torch import nn
 
 from xailib import explain, network, rerun
@@ -150,6 +150,21 @@ def test_a_head_with_something_behind_it_runs_in_full(mixed):
     outputs = changed(seen.output)
     scores = rerun.above(net, "net.features", image, 1, seen.output, seen.logits)
     assert torch.allclose(scores(outputs), whole(net, "net.features", image, outputs, 1), atol=1e-5)
+
+
+def test_a_linear_layer_that_runs_twice_is_not_taken_for_a_plain_head():
+    """The head also looks at its own logits: of such a layer no row can be left out."""
+
+    class Twice(TinyNet):
+        def forward(self, x):
+            return self.head(super().forward(x).repeat(1, 2))
+
+    torch.manual_seed(0)
+    net, image = Twice().eval(), torch.rand(1, 3, 16, 16)
+    seen = explain.collect(net, image, torch.tensor([1]), layer="features")
+    outputs = changed(seen.output)
+    scores = rerun.above(net, "features", image, 1, seen.output, seen.logits)
+    assert torch.allclose(scores(outputs), whole(net, "features", image, outputs, 1), atol=1e-6)
 
 
 def test_below_is_read_above_in_a_hidden_way():

@@ -103,15 +103,16 @@ class _Rerun:
         return lambda outputs: _float(self.logits(outputs)[:, target])
 
     def _returning_logits(self, trial: Tensor) -> list[nn.Linear]:
-        returned: dict[nn.Linear, Tensor] = {}
+        """The linear layers whose only output is the logits."""
+        returned: dict[nn.Linear, list[Tensor]] = {}
         linear = [module for module in self.model.modules() if type(module) is nn.Linear]
 
         def see(module: nn.Linear, _, output: Tensor):
-            returned[module] = output
+            returned.setdefault(module, []).append(output)
 
         with network.hooked([(module, see) for module in linear]):
             logits = self.logits(trial)
-        return [module for module, output in returned.items() if output is logits]
+        return [module for module, outputs in returned.items() if len(outputs) == 1 and outputs[0] is logits]
 
 
 def _close(again: Tensor, logits: Tensor) -> bool:
