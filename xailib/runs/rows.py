@@ -1,0 +1,98 @@
+"""What each study compares: its runs by name, in the size of each profile."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from xailib.models import CAStream, DPNet, Normalized, load, resnet18_cifar, shipped
+from xailib.models.parts import part_loss
+from xailib.runs import data
+from xailib.runs.catalogue import CNN, FULL, ON_FROZEN, VIT
+from xailib.runs.plan import Data, Run
+from xailib.training import Classification, interpretable_gradient_loss
+
+
+def baselines(profile: str, root: Path | None) -> dict[str, Run]:
+    """A convolutional network and a transformer, on fewer and more of the same images."""
+    counts = {"quick": (128,), "laptop": (512, 2048, 8192), "full": (512, 4096, 65_536)}[profile]
+    networks = {"CNN": (shipped.small_cnn, CNN), "ViT": (shipped.small_vit, VIT)}
+    return {
+        f"{name}, {count} images": Run(name, build, partial(_first, count, data.planted("shape")), recipe)
+        for count in counts
+        for name, (build, recipe) in networks.items()
+    }
+
+
+def _first(count: int, load_data, profile: str, root: Path | None) -> Data:
+    found = load_data(profile, root)
+    return replace(found, train=Subset(found.train, range(count)), title=found.title)
+
+
+def ca_stream(profile: str, root: Path | None) -> dict[str, Run]:
+    """A network with global average pooling, and with streams of other starts, blocks and queries (thesis, 3.3 to 3.6)."""
+    variants = {
+        "CA": {},
+        "CA, from stage 1": {"start": 1},
+        "CA, from stage 2": {"start": 2},
+        "PROJ->CA": {"block": "proj"},
+        "CA, class queries": {"queries": "class"},
+    }
+    shapes = data.planted("shape")
+    runs = {"GAP": Run("the backbone as it is", partial(load, "smallcnn_shape"), shapes, {})}
+    for name, options in variants.items():
+        build = partial(_stream, **options)
+        runs[name] = Run(name, build, shapes, ON_FROZEN, own_query if "queries" in options else Run.loss)
+    return runs
+
+
+def _stream(**options) -> CAStream:
+    return CAStream(load("smallcnn_shape"), **options)
+
+
+def own_query(model: nn.Module, images: Tensor, labels: Tensor) -> Classification:
+    """Cross-entropy, where each image sends the query of its own class, as in training with class queries."""
+    logits = model(images, labels)
+    return Classification(F.cross_entropy(logits, labels), (logits.argmax(1) == labels).float().mean())
+
+
+def denoising(profile: str, root: Path | None) -> dict[str, Run]:
+    """Training without and with gradient denoising (thesis, tables 4.1 to 4.3): a small CNN on Fashion-MNIST, and in the
+    full profile the thesis' ResNet-18, on CIFAR-100 if `root` is given."""
+    if profile == "full":
+        classes, load_data = (100, data.cifar100) if root else (10, data.fashion_mnist)
+        build, recipe = partial(_resnet18, classes), FULL
+    else:
+        build, load_data, recipe = partial(shipped.small_cnn, 10), data.fashion_mnist, CNN
+    runs = {"standard": Run("standard", build, load_data, recipe)}
+    for error, coefficients in GRID.items():
+        for coefficient in coefficients:
+            loss = partial(interpretable_gradient_loss, error=error, coefficient=coefficient)
+            runs[f"{error} {coefficient:g}"] = Run(error, build, load_data, recipe, loss)
+    return runs
+
+
+GRID = {"cosine": (7.5e-3, 1e-1, 1.0), "hi": (1e-1, 1.0), "mae": (1e-1, 1.0), "mse": (1e-1, 1.0)}
+
+
+def _resnet18(classes: int) -> nn.Module:
+    return Normalized(resnet18_cifar(classes), (0.5,) * 3, (0.5,) * 3)
+
+
+def parts(profile: str, root: Path | None) -> dict[str, Run]:
+    """DP-Net with all its constraints, without each, and without any."""
+    names = ("complementary", "assignment", "specificity")
+    without = {f"without {name}": {name: 0} for name in names}
+    variants = {"all constraints": {}} | without | {"cross-entropy only": dict.fromkeys(names, 0)}
+    build = partial(_dpnet)
+    return {
+        name: Run(name, build, data.planted("shape"), ON_FROZEN, partial(part_loss, **weights))
+        for name, weights in variants.items()
+    }
+
+
+def _dpnet() -> DPNet:
+    return DPNet(load("smallcnn_shape"), shipped.CLASSES, parts_per_class=3)
