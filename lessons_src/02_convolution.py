@@ -11,9 +11,9 @@
 # | Data | photographs that come with scikit-image, scikit-learn and matplotlib; generated scenes |
 # | Network | no |
 #
-# Heat maps show cells: 7 x 7 of them in lesson 00. It is tempting to read a bright cell as "these 32 x 32 pixels did
-# it". This lesson takes the network apart, layer by layer, to find out what such a cell knows. Predict before each
-# figure.
+# Heat maps show cells: 7 x 7 of them in lesson 00. It is tempting to read a bright cell as "these 32 x 32 pixels
+# did it". This lesson takes the network apart, layer by layer, to find out what such a cell knows. Predict before
+# each figure.
 
 # %%
 import time
@@ -44,13 +44,13 @@ config = Config()
 # %% [markdown]
 # ## Nine pixels and nine weights
 #
-# A **convolution** lays a small table of weights, the **kernel** $g$, on the image $f$, multiplies the numbers that lie
-# on each other, adds them up, writes the sum into one cell of the output, and moves on by one pixel:
+# A **convolution** lays a small table of weights, the **kernel** $g$, on the image $f$, multiplies the numbers that
+# lie on each other, adds them up, writes the sum into one cell of the output, and moves on by one pixel:
 #
 # $$(f \star g)_{ij} = \sum_{a=0}^{k-1} \sum_{b=0}^{k-1} g_{ab}\, f_{i+a,\, j+b} .$$
 #
-# Instead of moving the kernel over the image, one can move the image under the kernel: nine shifted copies, each times
-# one weight.
+# Instead of moving the kernel over the image, one can move the image under the kernel: nine shifted copies, each
+# times one weight.
 
 
 # %%
@@ -74,9 +74,9 @@ torch.testing.assert_close(
 # (In mathematics a convolution turns the kernel upside down first, and what you just wrote is called a
 # cross-correlation. Networks learn their kernels and do not care, so the field says convolution.)
 #
-# **Predict**: here are four kernels, and what each makes of a tower. `upright` is $(-1, 0, 1; -2, 0, 2; -1, 0, 1)$. Which
-# edges will it find, those of the columns or those of the roofs? What does a kernel do whose weights add up to 0, where
-# the sky is even?
+# **Predict**: here are four kernels, and what each makes of a tower. `upright` is $(-1, 0, 1; -2, 0, 2; -1, 0, 1)$.
+# Which edges will it find, those of the columns or those of the roofs? What does a kernel do whose weights add up
+# to 0, where the sky is even?
 
 # %%
 kernels = {
@@ -97,9 +97,9 @@ plot.gallery(
 # %% [markdown]
 # Red is positive, blue negative, and white 0: an even sky gives nothing unless the weights add up to something. A
 # layer of a network has many such kernels, each reading *all* channels below it, and each followed by a
-# **rectifier** (ReLU) that cuts off the negative half. Nobody writes the weights; they are learned, as in the first of
-# these networks, LeNet (LeCun et al., Proceedings of the IEEE 1998), and its first great success, AlexNet (Krizhevsky et
-# al., NeurIPS 2012).
+# **rectifier** (ReLU) that cuts off the negative half. Nobody writes the weights; they are learned, as in the first
+# of these networks, LeNet (LeCun et al., Proceedings of the IEEE 1998), and its first great success, AlexNet
+# (Krizhevsky et al., NeurIPS 2012).
 
 # %% tags=["test", "remove-cell"]
 sky = (slice(0, 20), slice(0, 60))
@@ -109,8 +109,9 @@ assert answers[3][sky].mean() > 0.4
 # %% [markdown]
 # ### Padding and stride
 #
-# The output lost a border of one pixel, because the kernel must lie on the image wholly. **Padding** by $p$ surrounds the
-# image with zeros first. A **stride** $s$ moves the kernel by $s$ pixels at a time. A line of $n$ pixels becomes
+# The output lost a border of one pixel, because the kernel must lie on the image wholly. **Padding** by $p$
+# surrounds the image with zeros first. A **stride** $s$ moves the kernel by $s$ pixels at a time. A line of $n$
+# pixels becomes
 #
 # $$n' = \Big\lfloor \frac{n + 2p - k}{s} \Big\rfloor + 1 \text{ cells.}$$
 #
@@ -133,9 +134,9 @@ for name, (n, k, s, p) in layers.items():
 # ## One kernel for all places
 #
 # A convolution is a linear layer with two restrictions: a cell reads only pixels that are **near**, and all cells
-# **share** their weights. To see both, write the linear layer out. Feed a 3 x 3 kernel all 36 pictures of 6 x 6 pixels in
-# which a single pixel is 1; what comes out are the columns of its matrix. **Predict**: the matrix has 16 rows and 36
-# columns. How many of its 576 numbers are not 0, and how many different ones are there?
+# **share** their weights. To see both, write the linear layer out. Feed a 3 x 3 kernel all 36 pictures of 6 x 6
+# pixels in which a single pixel is 1; what comes out are the columns of its matrix. **Predict**: the matrix has 16
+# rows and 36 columns. How many of its 576 numbers are not 0, and how many different ones are there?
 
 # %%
 pixels = torch.eye(36).reshape(36, 1, 6, 6)
@@ -171,11 +172,11 @@ print(f"dense: {dense:,} weights; convolution: {shared} weights, {dense // share
 # %% [markdown]
 # ## Shift in, shift out
 #
-# With the same weights everywhere, a picture that moves by a pixel gives a map that moves by a pixel: a convolution is
-# **equivariant** to shifts. (To be *invariant* would mean that the output does not change at all.) Take a circle
+# With the same weights everywhere, a picture that moves by a pixel gives a map that moves by a pixel: a convolution
+# is **equivariant** to shifts. (To be *invariant* would mean that the output does not change at all.) Take a circle
 # of pixels, so that nothing falls off the border, and compare *shift, then layer* with *layer, then shift*. Besides
-# the convolution, two layers that shrink: a convolution of stride 2, and **max-pooling**, which keeps the largest of each
-# 2 x 2 pixels. **Predict** the table.
+# the convolution, two layers that shrink: a convolution of stride 2, and **max-pooling**, which keeps the largest
+# of each 2 x 2 pixels. **Predict** the table.
 
 # %%
 g = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -191,6 +192,8 @@ examined = {
     "convolution, stride 2": lambda f: around(f, stride=2),
     "max-pooling 2 x 2": lambda f: F.max_pool2d(f, 2),
 }
+
+# %%
 rows = {}
 for name, layer in examined.items():
     for shift in (1, 2):
@@ -200,10 +203,10 @@ for name, layer in examined.items():
 DataFrame.from_dict(rows, "index", columns=["difference to the best-moved output"])
 
 # %% [markdown]
-# Whoever halves the map knows shifts by 2 pixels only: half a cell does not exist. Five such layers, as in our network,
-# leave equivariance for shifts by 32 pixels. In between, the same object gives other numbers. Zhang (*Making
-# convolutional networks shift-invariant again*, ICML 2019) called this aliasing, since a map is sampled without the blur
-# that sampling needs.
+# Whoever halves the map knows shifts by 2 pixels only: half a cell does not exist. Five such layers, as in our
+# network, leave equivariance for shifts by 32 pixels. In between, the same object gives other numbers. Zhang
+# (*Making convolutional networks shift-invariant again*, ICML 2019) called this aliasing, since a map is sampled
+# without the blur that sampling needs.
 #
 # How much does it matter? Put a photograph of 160 pixels on a grey field of 224 and push it to the right, pixel by
 # pixel. Nothing in the photograph changes. **Predict** the probability of the network's answer: a straight line?
@@ -216,8 +219,8 @@ def pushed(name, shifts):
     return torch.stack([F.pad(small - 0.5, place) + 0.5 for place in places])
 
 
-shifts = range(33)
-lines = {}
+# %%
+shifts, lines = range(33), {}
 with torch.no_grad():
     for name in ("coffee", "chelsea"):
         p = torch.cat([model(some).softmax(1) for some in pushed(name, shifts).split(4)])
@@ -234,28 +237,30 @@ plot.curve(
 )
 
 # %% [markdown]
-# Not a line. The probability goes up and down from one pixel to the next, while you would call all these pictures the
-# same. Not even the two ends agree, 32 pixels apart, where the cells of all maps fit again: the zeros of the padding
-# have come nearer on one side. A heat map inherits this. Where two maps of "the same" picture differ a little, ask first whether a shift by one
-# pixel makes as large a difference.
+# Not a line. The probability goes up and down from one pixel to the next, while you would call all these pictures
+# the same. Not even the two ends agree, 32 pixels apart, where the cells of all maps fit again: the border of the
+# picture, where the padding begins, has come nearer on one side. A heat map inherits this. Where two maps of "the
+# same" picture differ a little, ask first whether a shift by one pixel makes as large a difference.
 
 # %% tags=["test", "remove-cell"]
 values = list(rows.values())
 assert max(values[:2] + values[3::2]) == 0 and min(values[2], values[4]) > 0.1
 assert max(spread.values()) > 0.1
+assert min(abs(line[0] - line[32]) for line in lines.values()) > 0.01
 
 # %% [markdown]
 # ## How far does a cell see?
 #
 # One cell after a 3 x 3 convolution has seen 3 pixels in a line. Its neighbour in the next layer reads three such
-# cells, so it has seen 5. The **receptive field** of a cell is the set of pixels on which it can depend. Go up the network
-# with two numbers, the size $r$ of the receptive field and the distance $j$ between the centres of neighbouring cells, both
-# in pixels of the image. A layer of kernel $k$ and stride $s$ makes
+# cells, so it has seen 5. The **receptive field** of a cell is the set of pixels on which it can depend. Go up the
+# network with two numbers, the size $r$ of the receptive field and the distance $j$ between the centres of
+# neighbouring cells, both in pixels of the image. A layer of kernel $k$ and stride $s$ makes
 #
 # $$r \leftarrow r + (k - 1)\, j, \qquad j \leftarrow j\, s .$$
 #
-# The last rule is what makes deep layers far-sighted: after a stride of 2, each step of a kernel counts twice. **Predict**
-# the receptive field of the last layer, whose maps have 7 x 7 cells: about 32 pixels, 100, 224, or more?
+# The last rule is what makes deep layers far-sighted: after a stride of 2, each step of a kernel counts twice.
+# **Predict** the receptive field of the last layer, whose maps have 7 x 7 cells: about 32 pixels, 100, 224, or
+# more?
 
 # %%
 stages = {"112 x 112": 0, "56 x 56": 1, "28 x 28": 2, "14 x 14": 4, "7 x 7": 6}  # block by size
@@ -274,18 +279,20 @@ def receptive_field(layers):
     return r, j
 
 
+# %%
 theory = {cells: receptive_field(layers_below(stage)) for cells, stage in stages.items()}
 DataFrame.from_dict(theory, "index", columns=["receptive field r", "step j"])
 
 # %% [markdown]
-# 851 pixels, in a picture of 224. In theory, **every cell of the last map sees the whole picture**, and far beyond it.
+# 851 pixels, in a picture of 224. In theory, **every cell of the last map sees the whole picture**, with room to
+# spare.
 #
 # ### Measured
 #
-# What a cell depends on, its gradient tells: a pixel outside the receptive field must have a gradient of exactly 0 (to
-# lesson 06 belongs what else a gradient says). For the middle cell of each map, take the gradient of the sum of its
-# channels. And work out the box that the formula promises, by walking down from the cell to the pixels: a layer reads, for
-# the cells from $a$ to $b$, those from $as - p$ to $bs - p + k - 1$.
+# What a cell depends on, its gradient tells: a pixel outside the receptive field must have a gradient of exactly 0
+# (what else a gradient says is the subject of lesson 06). For the middle cell of each map, take the gradient of the
+# sum of its channels. And work out the box that the formula promises, by walking down from the cell to the pixels:
+# a layer reads, for the cells from $a$ to $b$, those from $as - p$ to $bs - p + k - 1$.
 
 
 # %%
@@ -320,9 +327,10 @@ for cells, stage in stages.items():
 # Up to the border of the picture, formula and measurement agree to the pixel.
 #
 # But *can depend* is not *does depend*. Pixels in the middle of the field reach the cell on many ways through the
-# network, those at its rim on few. Luo et al. (*Understanding the effective receptive field in deep convolutional neural
-# networks*, NeurIPS 2016) showed that the influence falls off like a bell curve, and that the width of the bell grows more
-# slowly than the field. **Predict**, for each map: the smallest square around the middle that holds 90 % of the gradient.
+# network, those at its rim on few. Luo et al. (*Understanding the effective receptive field in deep convolutional
+# neural networks*, NeurIPS 2016) showed that the influence falls off like a bell curve, and that the width of the
+# bell grows more slowly than the field. **Predict**, for each map: the smallest square around the middle that holds
+# 90 % of the gradient.
 
 # %% tags=["test", "remove-cell"]
 for expected, found in reached.values():
@@ -358,13 +366,13 @@ plot.gallery(
 )
 
 # %% [markdown]
-# (Drawn is the square root, which lifts the faint rim.) The large box, where it fits into the picture, is the theory. The
-# small one holds the cell's own pixels: its **tile**, if you cut the picture into as many tiles as the map has cells,
-# which is what a heat map paints. The truth is in between. The gradient lies in a hill that is much narrower than the
-# theoretical field, and much wider than the tile.
+# (Drawn is the square root, which lifts the faint rim.) The large box, where it fits into the picture, is the
+# theory. The small one holds the cell's own pixels: its **tile**, if you cut the picture into as many tiles as the
+# map has cells, which is what a heat map paints. The truth is in between. The gradient lies in a hill that is much
+# narrower than the theoretical field, and much wider than the tile.
 #
-# The last hill has no room in this picture: all of it is bright. So give it room. The network takes pictures of any size,
-# and in one of 672 pixels we see how far a cell of its last map really looks.
+# The last hill has no room in this picture: all of it is bright. So give it room. The network takes pictures of any
+# size, and in one of 672 pixels we see how far a cell of its last map really looks.
 
 # %%
 field = 0
@@ -374,19 +382,30 @@ for name in photos.names()[: config.photographs // 3]:
 field = field / field.sum()
 half, most = (square_that_holds(field, share) for share in (0.5, 0.9))
 print(f"half of the gradient in {half} pixels, 90 % in {most}, of 851 in theory")
+x0, _, x1, _ = box_of(stages["7 x 7"], 10, 10)[0].tolist()
+centre = (field.sum(0) * (torch.arange(672) + 0.5)).sum().item()
+print(f"centre of the tile {32 * 10.5}, of the box {(x0 + x1) / 2}, of the gradient {centre:.0f}")
+
+# %% [markdown]
+# The second line holds a surprise. Where this network has stride 2 it pads more on the right and below than on the
+# left and above, so the *box* is not centred on the tile: it lies half a cell further to the right. The *gradient*
+# is centred on the tile all the same. What a cell can see is decided by the architecture, and what it looks at by
+# training.
 
 # %% tags=["test", "remove-cell"]
 tile, narrow, wide = (table[c] for c in table.columns[1:])
 assert (tile < narrow).all() and (wide < table["theory: r"].clip(upper=224)).all()
 assert 2 * 32 < narrow["7 x 7"] and wide["14 x 14"] < 0.5 * 339 and 224 < most < 0.6 * 851
+assert (x0 + x1) / 2 == 351.5 and abs(centre - 336) < 10
 
 # %% [markdown]
 # ## Misreading: a cell is not its pixels
 #
-# Back to the bright cell. At the end of our network, the evidence for a class is a sum over the cells (it is taken apart
-# below): cell $ij$ adds $\frac{1}{49} \sum_k W_{ck} A_{k,ij}$. Take the cell that adds most, and test the sentence "these
-# 32 x 32 pixels did it" in both directions: hide just these pixels, and hide everything *but* these pixels. If the
-# sentence were true, the first would ruin the cell's evidence and the second would leave it. **Predict** both.
+# Back to the bright cell. At the end of our network, the evidence for a class is a sum over the cells (it is taken
+# apart below): cell $ij$ adds $\frac{1}{49} \sum_k W_{ck} A_{k,ij}$. Take the cell that adds most, and test the
+# sentence "these 32 x 32 pixels did it" in both directions: hide just these pixels, and hide everything *but* these
+# pixels. If the sentence were true, the first would ruin the cell's evidence and the second would leave it.
+# **Predict** both.
 
 
 # %%
@@ -418,7 +437,8 @@ plot.gallery(
 )
 
 # %% [markdown]
-# Above each picture stands what *this one cell* adds to the logit of *espresso*. And the same for all ten photographs:
+# Above each picture stands what *this one cell* adds to the logit of *espresso*. And the same for all ten
+# photographs:
 
 # %%
 found = {}
@@ -430,21 +450,21 @@ for name in photos.names():
 tiles = DataFrame.from_dict(found, "index", columns=cases)
 tiles.round(2)
 
-# %% [markdown]
-# The sentence is false, in both directions. Without its own 32 x 32 pixels the cell keeps most of its evidence, and for some
-# photographs gains. With nothing *but* these pixels it loses nearly all, or even speaks against the class. What the cell
-# says comes from its surroundings; the tile is no more than the middle of its field.
-#
-# So do not read a heat map more finely than its hills. The bright cell tells *around where* the evidence was found, and
-# "around" is nearer to the table's last columns than to the tile. And smooth interpolation cannot help: it
-# draws finer, and knows no more. (The pictures with all else hidden are like no photograph, and what a network says of
-# such pictures is a question of its own: lessons 07 and 11. The other test, a small patch in a whole picture, is the
-# milder one, and it alone would do.)
-
 # %%
 kept, alone = (tiles[case] / tiles["whole"] for case in ("its pixels hidden", "all else hidden"))
 print(f"without its pixels a cell keeps {kept.min():.0%} to {kept.max():.0%} of its evidence")
 print(f"of its pixels alone it gets    {alone.min():.0%} to {alone.max():.0%}")
+
+# %% [markdown]
+# The sentence is false, in both directions. Without its own 32 x 32 pixels the cell keeps most of its evidence, and
+# for some photographs gains. With nothing *but* these pixels it loses nearly all, or even speaks against the class.
+# What the cell says comes from its surroundings; the tile is no more than the middle of what it looks at.
+#
+# So do not read a heat map more finely than its hills. The bright cell tells *around where* the evidence was found,
+# and "around" is nearer to the table's last columns than to the tile. And smooth interpolation cannot help: it
+# draws finer, and knows no more. (The pictures with all else hidden are like no photograph, and what a network says
+# of such pictures is a question of its own: lessons 07 and 11. The other test, a small patch in a whole picture, is
+# the milder one, and it alone would do.)
 
 # %% tags=["test", "remove-cell"]
 assert kept.min() > 0.5 and kept.median() > 0.8 and (kept > 1).sum() >= 2 and alone.max() < 0.35
@@ -453,10 +473,10 @@ assert alone.median() < 0.1 and (alone < 0).any()
 # %% [markdown]
 # ## What does a unit respond to?
 #
-# A channel, or **unit**, is one kernel's answer at all places. One way to guess its meaning is to look for what excites it
-# most (Zeiler and Fergus, ECCV 2014). Below are patches for four of the 24 units of the 56 x 56 map: the place where each is
-# strongest, in five photographs, cut out as large as the receptive field. So you see all that the cell could see, and
-# nothing else. **Predict**, or rather: give each unit a name.
+# A channel, or **unit**, is one kernel's answer at all places. One way to guess its meaning is to look for what
+# excites it most (Zeiler and Fergus, ECCV 2014). Below are patches for four of the 24 units of the 56 x 56 map: the
+# place where each is strongest, in five photographs, cut out as large as the receptive field. So you see all that
+# the cell could see, and nothing else. **Predict**, or rather: give each unit a name.
 
 
 # %%
@@ -490,9 +510,10 @@ plot.gallery(
 )
 
 # %% [markdown]
-# A name is a hypothesis, and five patches are not much to hang it on, above all as we chose four units that seemed to have
-# one. Test it: a unit for lines that fall to the right should go silent at the same place of the *mirrored* photograph, and
-# not mind if the colours are taken away. A unit for brown surfaces should do the opposite. **Predict** the signs.
+# A name is a hypothesis, and five patches are not much to hang it on, above all as we chose four units that seemed
+# to have one. Test it: a unit for lines that fall to the right should go silent at the same place of the *mirrored*
+# photograph, and not mind if the colours are taken away. A unit for brown surfaces should do the opposite.
+# **Predict** the signs.
 
 # %%
 mirrored = units(everything.flip(3)).flip(3)
@@ -506,10 +527,11 @@ names_tested = DataFrame.from_dict(responses, "index", columns=["photograph", "m
 names_tested.round(2)
 
 # %% [markdown]
-# The two units of lines pass: mirroring silences them, taking the colour away does nothing. The unit of blue surfaces passes as
-# well, roughly. The unit of brown surfaces does lose most of its response with the colour, but also in the mirror, where brown stays brown.
-# So "brown" cannot be its whole meaning, and from five patches nobody would have known. Network dissection (lesson 12) gives
-# names by measuring on many labelled images, and says how badly they fit.
+# The two units of lines pass: mirroring silences them, taking the colour away does nothing. The unit of blue
+# surfaces passes as well, roughly. The unit of brown surfaces does lose most of its response with the colour, but
+# also in the mirror, where brown stays brown. So "brown" cannot be its whole meaning, and from five patches nobody
+# would have known. Network dissection (lesson 12) gives names by measuring on many labelled images, and says how
+# badly they fit.
 
 # %% tags=["test", "remove-cell"]
 assert names_tested.loc[["unit 0", "unit 13"], "mirrored"].max() < 0.2
@@ -520,9 +542,10 @@ assert names_tested.loc["unit 7", "mirrored"] < 0.4 < names_tested.loc["unit 11"
 # %% [markdown]
 # ## The end of the network: average, then add
 #
-# LeNet, AlexNet and VGG (Simonyan and Zisserman, ICLR 2015) flatten their last map and put dense layers on top. There,
-# every weight belongs to one channel *at one place*. Lin et al. (*Network in network*, 2013, ICLR 2014) replaced them by
-# **global average pooling** (GAP): each channel becomes its mean, and one linear layer makes the logits,
+# LeNet, AlexNet and VGG (Simonyan and Zisserman, ICLR 2015) flatten their last map and put dense layers on top.
+# There, every weight belongs to one channel *at one place*. Lin et al. (*Network in network*, 2013, ICLR 2014)
+# replaced them by **global average pooling** (GAP): each channel becomes its mean, and one linear layer makes the
+# logits,
 #
 # $$y_c = b_c + \sum_k W_{ck} \bar A_k , \qquad \bar A_k = \frac{1}{hw} \sum_{ij} A_{k,ij} .$$
 #
@@ -538,10 +561,10 @@ torch.testing.assert_close(small(scene), b + A.mean((2, 3)) @ W.T)
 torch.testing.assert_close(small(scene), b + torch.einsum("ck,bkhw->bchw", W, A).mean((2, 3)))
 
 # %% [markdown]
-# The last line is why GAP makes a network readable. Mean and linear layer are both sums, so they can change places: first
-# a linear layer *at every cell*, which gives one map per class, then the mean. The logit **is** the mean of a map, and that
-# map, before the mean hides it, is the class activation map of lesson 00. Lesson 08 builds a whole family on this line, and
-# shows where it ends. It also costs less, and takes pictures of any size:
+# The last line is why GAP makes a network readable. Mean and linear layer are both sums, so they can change places:
+# first a linear layer *at every cell*, which gives one map per class, then the mean. The logit **is** the mean of a
+# map, and that map, before the mean hides it, is the class activation map of lesson 00. Lesson 08 builds a whole
+# family on this line, and shows where it ends. It also costs less, and takes pictures of any size:
 
 # %%
 import torchvision
@@ -559,14 +582,14 @@ print("Lite0 on 320 x 160 pixels:", tuple(model(torch.rand(1, 3, 320, 160)).shap
 # %% [markdown]
 # ## Batch norm: the layer with two faces
 #
-# Deep networks are hard to train because the scale of the signals drifts from layer to layer. **Batch norm** (Ioffe and
-# Szegedy, ICML 2015) sets it right after each convolution: from each channel subtract a mean $\mu$, divide by a standard
-# deviation $\sigma$, then let the network scale and shift by learned numbers $\gamma$ and $\beta$:
+# Deep networks are hard to train because the scale of the signals drifts from layer to layer. **Batch norm** (Ioffe
+# and Szegedy, ICML 2015) sets it right after each convolution: from each channel subtract a mean $\mu$, divide by a
+# standard deviation $\sigma$, then let the network scale and shift by learned numbers $\gamma$ and $\beta$:
 #
 # $$\mathrm{BN}(z) = \gamma\, \frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta .$$
 #
-# Whose mean? In **training mode**, that of the batch at hand, over all its images and places. In **evaluation mode**, a
-# running average remembered from training. One layer, two functions:
+# Whose mean? In **training mode**, that of the batch at hand, over all its images and places. In **evaluation
+# mode**, a running average remembered from training. One layer, two functions:
 
 # %%
 z = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0)) + 3
@@ -583,9 +606,9 @@ print(
 # %% [markdown]
 # The running mean began at 0 and has moved: in training mode, merely *looking* at a batch changes the network.
 #
-# A network comes out of its training loop in training mode, and whoever explains it there forgets `model.eval()` without
-# an error. Grad-CAM by hand, on a copy in training mode. **Predict**: the cup alone, the cup beside two other photographs,
-# and the cup in evaluation mode. What is the same?
+# A network comes out of its training loop in training mode, and whoever then forgets `model.eval()` gets no error
+# from PyTorch. Grad-CAM by hand, on a copy in training mode. **Predict**: the cup alone, the cup beside two other
+# photographs, and the cup in evaluation mode. What is the same?
 
 
 # %%
@@ -617,10 +640,11 @@ plot.gallery(
 )
 
 # %% [markdown]
-# In training mode the network no longer knows the cup, and map and answer depend on what else is in the batch. Alone, the
-# cup gets a map that is blank but for a few scattered cells. That might warn you. In company, the maps are as well-placed as the right one, for a
-# network that takes the cup for something else: nothing in the *picture* says that anything is wrong. Read the prediction beside it, and
-# see whether the map stays the same when the batch changes. `xailib` refuses:
+# In training mode the network no longer knows the cup, and map and answer depend on what else is in the batch.
+# Alone, the cup gets a map that is blank but for a few scattered cells. That might warn you. Beside cat and rocket,
+# the map lies on the cup as neatly as the right one, of a network that takes the cup for something else: nothing in
+# the *picture* says that anything is wrong. Read the prediction beside it, and see whether the map changes with the
+# batch. `xailib` refuses:
 
 # %%
 from xailib.explain import cam, gradcam
@@ -634,21 +658,23 @@ except ValueError as error:
 # %% tags=["test", "remove-cell"]
 assert labels[0] == "espresso" and "espresso" not in labels[1:] and len(set(labels)) >= 3
 assert (maps[1] < 0.1 * maps[1].max()).sum() > 24 > (maps[0] < 0.1 * maps[0].max()).sum()
-assert torch.corrcoef(torch.stack([maps[2].flatten(), maps[3].flatten()]))[0, 1] < 0.9
+alike = torch.corrcoef(torch.stack(maps).flatten(1))
+assert alike[0, 2] > 0.7 > alike[0, 1] and alike[2, 3] < 0.9
 x = torch.rand(2, 3, 64, 64)
 assert not forgotten(x)[0].allclose(forgotten(x[[0]])[0], atol=0.1)
 
 # %% [markdown]
 # ## Deeper: plain against residual
 #
-# VGG stopped at 19 layers, for deeper ones became *worse*, on the training images too. **Residual networks** (He et al.,
-# CVPR 2016) changed one line: a block no longer computes its output, but what to *add* to its input,
+# VGG stopped at 19 layers. Deeper networks of its kind become *worse*, on the training images too. **Residual
+# networks** (He et al., CVPR 2016) changed one line: a block no longer computes its output, but what to *add* to
+# its input,
 #
 # $$x \leftarrow \mathrm{ReLU}\big(x + f(x)\big) \quad\text{instead of}\quad x \leftarrow \mathrm{ReLU}\big(f(x)\big) ,$$
 #
-# where $f$ is convolution, batch norm, ReLU, convolution, batch norm. If nothing is to be done, $f = 0$ does it, and the
-# gradient has a way down that passes no weights. [`BasicBlock`](../xailib/models/convnets.py) is this line; without its
-# sum we have the plain network, of the same layers and parameters:
+# where $f$ is convolution, batch norm, ReLU, convolution, batch norm. If nothing is to be done, $f = 0$ does it,
+# and the gradient has a way down that passes no weights. [`BasicBlock`](../xailib/models/convnets.py) is this line;
+# without its sum we have the plain network, of the same layers and parameters:
 
 # %%
 from xailib.models.convnets import BasicBlock, conv_bn
@@ -671,16 +697,15 @@ x = torch.rand(2, 16, 8, 8)
 block = BasicBlock(16, 16)
 torch.testing.assert_close(block(x), (x + block.residual(x)).relu())
 kinds = {"plain": PlainBlock, "residual": BasicBlock}
-counts = {
-    sum(p.numel() for p in deep(Block, config.depth, 0).parameters()) for Block in kinds.values()
-}
-print(f"{2 * config.depth + 2} layers, {counts} parameters in both")
+counts = [sum(p.numel() for p in deep(kinds[k], config.depth, 0).parameters()) for k in kinds]
+assert counts[0] == counts[1]
+print(f"{2 * config.depth + 2} layers and {counts[0]:,} parameters in both")
 
 # %% [markdown]
-# The scenes are generated ([`xailib.data.planted`](../xailib/data/planted.py)); the class, one of five, is the material of
-# the ground. First, before any training: the signal that trains a network is the gradient of the loss, handed down from
-# block to block. How long is it when it leaves each block? Four networks: plain and residual, each with and without batch norm.
-# **Predict** the four lines.
+# The scenes are generated ([`xailib.data.planted`](../xailib/data/planted.py)); the class, one of five, is the
+# material of the ground. First, before any training: the signal that trains a network is the gradient of the loss,
+# handed down from block to block. How long is it when it leaves each block? Four networks: plain and residual, each
+# with and without batch norm. **Predict** the four lines.
 
 # %%
 seed = torch.Generator().manual_seed(0)
@@ -723,11 +748,11 @@ figure
 # %% [markdown]
 # Read from right to left, as the gradient goes.
 #
-# - *Plain, without batch norm*: each block shrinks it by about the same factor. That makes a straight line on this scale, and
-#   nothing arrives at the image. This is the **vanishing gradient**. (PyTorch's default start is part of it: these weights are
-#   too small to keep a signal's scale. He et al., ICCV 2015, derive larger ones.)
-# - *Plain, with batch norm*: it does not vanish. It grows, block by block. Yang et al. (*A mean field theory of batch
-#   normalization*, ICLR 2019) proved that in such networks it must.
+# - *Plain, without batch norm*: each block shrinks it by about the same factor. That makes a straight line on this
+#   scale, and nothing arrives at the image. This is the **vanishing gradient**. (PyTorch's default start is part of
+#   it: these weights are too small to keep a signal's scale. He et al., ICCV 2015, derive larger ones.)
+# - *Plain, with batch norm*: it does not vanish. It grows, block by block. Yang et al. (*A mean field theory of
+#   batch normalization*, ICLR 2019) proved that at the start of training it must.
 # - *Residual*: the sum hands it down as it is. Even without batch norm the line is level.
 
 # %% tags=["test", "remove-cell"]
@@ -737,8 +762,8 @@ assert 0.5 < first["residual, without batch norm"] < 2
 assert first["residual, with batch norm"] < 0.2 * first["plain, with batch norm"]
 
 # %% [markdown]
-# Now train, all with batch norm: the deep plain network, the deep residual one, and, to see what depth itself is worth, a
-# plain one of only four blocks. **Predict** the order of their losses on the *training* scenes.
+# Now train, all with batch norm: the deep plain network, the deep residual one, and, to see what depth itself is
+# worth, a plain one of only four blocks. **Predict** the order of their losses on the *training* scenes.
 
 # %%
 contestants = {
@@ -801,21 +826,22 @@ assert area["residual, 34 layers"].max() < 0.5 * area["plain, 34 layers"].min()
 assert area["plain, 10 layers"].mean() < area["plain, 34 layers"].mean()
 
 # %% [markdown]
-# The residual network learns in a few steps what the plain one of the same layers, parameters and starting weights learns
-# slowly, if at all in this time. Depth did not help the plain network: compare its line with that of ten
-# layers. And this is a matter of *training*, since the deep network could imitate the shallow one with twelve blocks that do
-# nothing. Our runs are short, small and on easy scenes; they show the effect, not its size.
+# The residual network learns in a few steps what the plain one of the same layers, parameters and starting weights
+# learns slowly. Depth did not help the plain network: compare its line with that of ten layers. And this is a
+# matter of *training*, since the deep network could imitate the shallow one with twelve blocks that do nothing. Our
+# runs are short, small and on easy scenes; they show the effect, not its size.
 #
-# Here the thesis and the paper disagree. The thesis (section 1.2.2) says that VGG and Inception could not become deeper
-# because gradients vanish, and that ResNet was proposed against this. He et al. write that their plain networks have
-# batch norm and healthy gradients, that vanishing is unlikely to be the cause, and leave open what is. Your two figures
-# say as much: without batch norm the gradient does vanish, with it it does not, and the plain network is slow all the same.
+# Here the thesis and the paper disagree. The thesis (section 1.2.2) says that VGG and Inception could not become
+# deeper because gradients vanish, and that ResNet was proposed against this. He et al. write that their plain
+# networks have batch norm and healthy gradients, that vanishing is unlikely to be the cause, and leave open what
+# is. Your two figures say as much: without batch norm the gradient does vanish, with it it does not, and the plain
+# network is slow all the same.
 #
 # ### Two more ways to join
 #
-# DenseNet (Huang et al., CVPR 2017) does not add but **concatenates**: each layer reads the maps of all layers before it.
-# ConvNeXt (Liu et al., CVPR 2022) keeps the sum and takes the rest of the block from transformers (lesson 03): one kernel per
-# channel, as large as 7 x 7, then a small network at each cell.
+# DenseNet (Huang et al., CVPR 2017) does not add but **concatenates**: each layer reads the maps of all layers
+# before it. ConvNeXt (Liu et al., CVPR 2022) keeps the sum and takes the rest of the block from transformers
+# (lesson 03): one kernel per channel, as large as 7 x 7, then a small network at each cell.
 
 # %%
 from torchvision.models.convnext import CNBlock
@@ -838,15 +864,15 @@ print(f"dense: {x.shape[1]} channels become {joined.shape[1]}")
 print(f"ConvNeXt: {depthwise.weight.numel():,} weights for all its 7 x 7 kernels")
 
 # %% [markdown]
-# One more way to put the difference: a residual block *adds to* what is there, a dense layer *keeps* what is there and puts
-# something beside it. For whoever explains a network this matters: after a sum or a concatenation, one map holds traces of
-# many layers.
+# One more way to put the difference: a residual block *adds to* what is there, a dense layer *keeps* what is there
+# and puts something beside it. For whoever explains a network this matters: after a sum or a concatenation, one map
+# holds traces of many layers.
 #
 # ## What do they cost?
 #
-# Table 1.1 of the thesis lists milestones of the field with their accuracy, parameters and cost. The parameters and the cost
-# can be had without any trained weights. Cost is counted in **MACs**, multiplications with an addition. A convolution makes
-# one for each weight of a kernel, at each cell of each output map:
+# Table 1.1 of the thesis lists milestones of the field with their accuracy, parameters and cost. The parameters and
+# the cost can be had without any trained weights. Cost is counted in **MACs**, multiplications with an addition. A
+# convolution makes one for each weight of a kernel, at each cell of each output map:
 #
 # $$\text{MACs} = h' w' \cdot k^2 \cdot \frac{C_\text{in}}{\text{groups}} \cdot C_\text{out} .$$
 
@@ -902,15 +928,16 @@ print(f"processor time on this machine, {torch.get_num_threads()} thread(s) adde
 here.join(milestones).round(2)
 
 # %% [markdown]
-# Parameters and cost agree with the thesis, the last digit apart. (DenseNet-121 is not in its table.) Three things to see:
+# Parameters and cost agree with the thesis, the last digit apart. (DenseNet-121 is not in its table.) Three things
+# to see:
 #
 # - *Parameters are not cost.* AlexNet has more than twice the parameters of ResNet-50 and makes a sixth of the
 #   multiplications: its parameters sit in dense layers, which are used once, and a kernel is used at every cell.
-# - *Cost is not time.* Divide the milliseconds by the GMACs. EfficientNet's kernels, one for each channel, do little work
-#   for each number that they fetch, so its few multiplications are slow ones.
-# - *GFLOPs are not GFLOPs.* Table 1.1 calls MACs so. Table 3.3 of the same thesis reports 8.268 for ResNet-50 and 30.747 for
-#   ConvNeXt-Base, twice as much and a little more: there, multiplication and addition count as two. Ask before you
-#   compare.
+# - *Cost is not time.* Divide the milliseconds by the GMACs. EfficientNet's kernels, one for each channel, do
+#   little work for each number that they fetch, so its few multiplications are slow ones.
+# - *GFLOPs are not GFLOPs.* Table 1.1 calls MACs so. Table 3.3 of the same thesis reports 8.268 for ResNet-50 and
+#   30.747 for ConvNeXt-Base, twice as much and a little more: there, multiplication and addition count as two. Ask
+#   before you compare.
 
 # %% tags=["test", "remove-cell"]
 assert (here["GMACs"] - milestones["thesis: GFLOPs"]).abs().max() < 0.02
@@ -919,8 +946,9 @@ pace = here["ms per image"] / here["GMACs"]
 assert pace["efficientnet_b0"] > 1.5 * pace["resnet50"]
 
 # %% [markdown]
-# The accuracies cannot be measured here, for want of ImageNet. But these numbers are well known: the parameters, costs and
-# accuracies of the thesis are those that torchvision documents for its weights. Lay them side by side. **Predict**: are they the same?
+# The accuracies cannot be measured here, for want of ImageNet. But these numbers are well known: the parameters,
+# costs and accuracies of the thesis are those that torchvision documents for its weights. Lay them side by side.
+# **Predict**: are they the same?
 
 # %%
 published = {}
@@ -934,10 +962,10 @@ compared = DataFrame.from_dict(published, "index", columns=columns)
 compared
 
 # %% [markdown]
-# Two entries differ by more than rounding. AlexNet's accuracy has 51.52 where torchvision has 56.52, one digit. And
-# EfficientNet-B0 and ViT-Base have the same 95.32 in the thesis, which is ViT's; torchvision's EfficientNet-B0 has 93.53.
-# Both look like slips of the pen. And "VGG-16" is the variant with batch norm, which the authors of VGG did not have.
-# A table can be checked without running anything, if someone else measured the same.
+# Two entries differ by more than the last digit. AlexNet's accuracy has 51.52 where torchvision has 56.52, one
+# digit. And EfficientNet-B0 and ViT-Base have the same 95.32 in the thesis, which is ViT's; torchvision's
+# EfficientNet-B0 has 93.53. Both look like slips of the pen. And "VGG-16" is the variant with batch norm, which the
+# authors of VGG did not have. A table can be checked without running anything, if someone else measured the same.
 
 # %% tags=["test", "remove-cell"]
 apart = (compared["acc"] - compared["thesis: acc"]).abs() > 0.01
@@ -948,8 +976,9 @@ assert list(compared.index[apart5]) == ["efficientnet_b0"]
 # %% [markdown]
 # ## Explore: what does this cell see?
 #
-# Choose a photograph, a map and a cell. You see the gradient of the cell's channels, on this one photograph; the large box is
-# the theory, the small one the cell's own pixels. The numbers are shares of the gradient. Four things to find out:
+# Choose a photograph, a map and a cell. You see the gradient of the cell's channels, on this one photograph; the
+# large box is the theory, the small one the cell's own pixels. The numbers are shares of the gradient. Four things
+# to find out:
 #
 # 1. Go from 112 x 112 to 7 x 7. On which map does a cell look least at its own pixels?
 # 2. At 28 x 28 and at 14 x 14: does the gradient fill its box?
@@ -970,13 +999,14 @@ def compute(name, size, row, column):
     return image, field / field.sum(), own, box_of(stage, *cell).clamp(0, 224)
 
 
+# %%
 def draw(result, size):
     image, field, own, box = result
     x0, y0, x1, y1 = own[0]
     inside, seen = field[y0:y1, x0:x1].sum(), field.count_nonzero() / field.numel()
     half = square_that_holds(field, 0.5)
     alt = f"A cell of {size}: {inside:.0%} of its gradient on its tile, half of it within {half} "
-    alt += f"pixels; it is not 0 on {seen:.0%} of the picture."
+    alt += f"pixels; it is not 0 on {seen:.1%} of the picture."
     heat = field.minimum(field.flatten().quantile(0.995))
     return plot.overlay(
         image, heat, alt=alt, boxes=torch.cat([own, box]), opacity=0.75, title=f"a cell of {size}"
@@ -994,37 +1024,43 @@ Explorer(
 )
 
 # %% [markdown]
-# The higher the map, the less a cell looks at its own tile: on Chelsea's middle about a third of the gradient at 112 x 112, about a
-# twentieth at 7 x 7. At 28 x 28 the gradient reaches the edges of its box but is faint there; at 14 x 14 the box
-# is larger than the picture, and half of the gradient lies in a small part of it. The corner cell of the 7 x 7 map sees the opposite
-# corner, too, if weakly: most of its gradient stays in its own quarter. And no, the hill is not a property of the network alone: the box
-# never changes, but each photograph opens other rectifiers, and so makes another hill in it.
+# The higher the map, the less a cell looks at its own tile: on Chelsea's middle about a third of the gradient at
+# 112 x 112, about a twentieth at 7 x 7. At 28 x 28 the gradient reaches the edges of its box but is faint there; at
+# 14 x 14 the box is larger than the picture, and half of the gradient lies in a small part of it. The corner cell
+# of the 7 x 7 map sees the opposite corner, too, if weakly: most of its gradient stays in its own quarter. And no,
+# the hill is not a property of the network alone: the box never changes, but each photograph opens other
+# rectifiers, and so makes another hill in it.
 #
 # ## To remember
 #
-# 1. A convolution uses **few weights for all places**. It follows shifts exactly only as long as nothing is strided or
-#    pooled.
-# 2. A cell is **not its pixels**: in theory it may see the whole picture, in effect a hill around its tile, and what it says
-#    comes mostly from outside the tile that a heat map paints.
-# 3. **GAP and a linear layer** make a logit the mean of a map; **batch norm in training mode** makes every map depend on
-#    its neighbours. Call `model.eval()`.
+# 1. A convolution uses **few weights for all places**. It follows shifts exactly only as long as nothing is strided
+#    or pooled.
+# 2. A cell is **not its pixels**: in theory it may see the whole picture, in effect a hill around its tile, and
+#    what it says comes mostly from outside the tile that a heat map paints.
+# 3. **GAP and a linear layer** make a logit the mean of a map; **batch norm in training mode** makes every map
+#    depend on its neighbours. Call `model.eval()`.
 #
 # **Now you**: [the exercise of this lesson](../exercises/02_convolution.ipynb), 50 minutes.
 #
 # ## Further reading
 #
-# - Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, *Gradient-based learning applied to document recognition*, Proceedings of the IEEE 1998 (LeNet).
-# - A. Krizhevsky, I. Sutskever and G. Hinton, *ImageNet classification with deep convolutional neural networks*, NeurIPS 2012 (AlexNet).
+# - Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, *Gradient-based learning applied to document recognition*,
+#   Proceedings of the IEEE 1998 (LeNet).
+# - A. Krizhevsky, I. Sutskever and G. Hinton, *ImageNet classification with deep convolutional neural networks*,
+#   NeurIPS 2012 (AlexNet).
 # - M. Lin, Q. Chen and S. Yan, *Network in network*, ICLR 2014 (GAP).
-# - K. Simonyan and A. Zisserman, *Very deep convolutional networks for large-scale image recognition*, ICLR 2015 (VGG).
-# - S. Ioffe and C. Szegedy, *Batch normalization: accelerating deep network training by reducing internal covariate shift*,
-#   ICML 2015.
+# - K. Simonyan and A. Zisserman, *Very deep convolutional networks for large-scale image recognition*, ICLR 2015
+#   (VGG).
+# - S. Ioffe and C. Szegedy, *Batch normalization: accelerating deep network training by reducing internal covariate
+#   shift*, ICML 2015.
 # - K. He, X. Zhang, S. Ren and J. Sun, *Deep residual learning for image recognition*, CVPR 2016 (ResNet).
-# - W. Luo, Y. Li, R. Urtasun and R. Zemel, *Understanding the effective receptive field in deep convolutional neural networks*,
-#   NeurIPS 2016.
-# - G. Huang, Z. Liu, L. van der Maaten and K. Weinberger, *Densely connected convolutional networks*, CVPR 2017 (DenseNet).
+# - W. Luo, Y. Li, R. Urtasun and R. Zemel, *Understanding the effective receptive field in deep convolutional
+#   neural networks*, NeurIPS 2016.
+# - G. Huang, Z. Liu, L. van der Maaten and K. Weinberger, *Densely connected convolutional networks*, CVPR 2017
+#   (DenseNet).
 # - A. Araujo, W. Norris and J. Sim, *Computing receptive fields of convolutional neural networks*, Distill 2019.
 # - R. Zhang, *Making convolutional networks shift-invariant again*, ICML 2019.
 # - G. Yang et al., *A mean field theory of batch normalization*, ICLR 2019.
 # - Z. Liu et al., *A ConvNet for the 2020s*, CVPR 2022 (ConvNeXt).
-# - In the library: [small networks to read](../xailib/models/convnets.py), [the ImageNet network](../xailib/models/zoo.py).
+# - In the library: [small networks to read](../xailib/models/convnets.py), [the ImageNet
+#   network](../xailib/models/zoo.py).
