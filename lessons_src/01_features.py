@@ -614,7 +614,6 @@ assert alike[0, 2] < 0.5
 # 1. Lower the contrast, without and with normalisation. What does normalisation buy, and what does it drag into the light?
 # 2. Make the contrast negative. Who notices?
 # 3. Brighten until parts of the picture are white. Why does HOG change now, although it is said not to see brightness?
-# 4. Which cells are small enough to know the cat, and which large enough that a shift would not matter?
 
 # %%
 from xailib.widgets import Explorer, choice, slider
