@@ -91,7 +91,8 @@ plot.gallery(
     [answer.clamp(-1, 1) for answer in answers],
     titles=list(kernels),
     opacity=1,
-    alt="A tower four times: upright edges as red and blue lines, level edges, small spots, and the picture itself, softer.",
+    alt="A tower four times: its upright edges as red and blue lines, its level edges, small spots, "
+    "and the picture itself, softer.",
 )
 
 # %% [markdown]
@@ -152,7 +153,8 @@ plot.overlay(
     matrix,
     opacity=1,
     title="a convolution, written as a dense layer",
-    alt="A matrix of 16 rows and 36 columns: the same nine values step to the right from row to row; all else is 0.",
+    alt="A matrix of 16 rows and 36 columns: the same nine values step to the right from row to row; "
+    "all else is 0.",
 )
 
 # %% [markdown]
@@ -199,7 +201,7 @@ for name, layer in examined.items():
     for shift in (1, 2):
         moved, out = layer(f.roll(shift, 3)), layer(f)
         errors = [(moved - out.roll(by, 3)).abs().max().item() for by in range(3)]
-        rows[name, f"input moves by {shift}"] = min(errors)
+        rows[f"{name}, input moves by {shift}"] = min(errors)
 DataFrame.from_dict(rows, "index", columns=["difference to the best-moved output"])
 
 # %% [markdown]
@@ -362,7 +364,8 @@ plot.gallery(
     boxes=[torch.cat(pair) for pair in zip(boxes, own, strict=True)],
     limits=(0, 1),
     opacity=1,
-    alt="Four fields: each a bright hill in the middle of its box, smaller than the box, larger than the cell's own pixels.",
+    alt="Four fields, each a bright hill in its box: narrower than the box, wider than the tile; "
+    "the last fills the picture.",
 )
 
 # %% [markdown]
@@ -915,7 +918,6 @@ thesis = {  # table 1.1: year, accuracy, top-5 accuracy, parameters in millions,
     "vit_b_16": (2020, 81.07, 95.32, 86.6, 17.56),
     "convnext_base": (2022, 84.06, 96.87, 88.6, 15.36),
 }
-_ = torch.rand(64, 64) @ torch.rand(64, 64)
 measured = {name: weigh(name) for name in [*thesis, "densenet121"]}
 
 # %%
