@@ -59,7 +59,7 @@ def attention_rollout(answer):
     _same(_shaped(answer([two_heads]), (2, 2)), [[0.875, 0.125], [0.125, 0.875]], hint=hint)
     three = torch.tensor([[[0.0, 0.5, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
     hint = "Now there are three tokens: the identity is n x n."
-    _same(_shaped(answer([three]), (3, 3)), [[0.5, 0.25, 0.25], [0, 1, 0], [0, 0, 1]], hint=hint)
+    _same(_shaped(answer([three]), (3, 3)), [[0.5, 0.25, 0.25], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], hint=hint)
 
 
 @check(
