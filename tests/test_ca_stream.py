@@ -453,3 +453,12 @@ def test_recipe_of_the_thesis(step, lr):
 def test_known_stages_need_more_than_the_name_of_the_class():
     with pytest.raises(ValueError, match="the stages of ResNet are not known"):
         known(type("ResNet", (nn.Module,), {})())
+
+
+def test_by_default_maps_read_what_the_stream_pools():
+    """One module further up, in the pooled features, there is nothing left to localise."""
+    from xailib.models import SmallCNN, default_layer
+
+    for net in (SmallCNN(3, widths=(4, 8)), resnet18_cifar(3)):
+        stream = CAStream(net.eval()).eval()
+        assert default_layer(stream) == stream.stage_names[-1]

@@ -131,7 +131,7 @@ def test_small_cnn_takes_grey_images_and_other_widths():
 
 
 @pytest.mark.parametrize(
-    "net, layer", [(resnet18_cifar, "layer4"), (mobilenet_v2_cifar, "conv_head"), (SmallCNN, "stages")]
+    "net, layer", [(resnet18_cifar, "layer4"), (mobilenet_v2_cifar, "conv_head"), (SmallCNN, "stages.2")]
 )
 def test_default_layer_is_what_is_pooled(net, layer):
     assert default_layer(net(10)) == layer

@@ -33,6 +33,11 @@ def small_vit(classes: int = CLASSES) -> Normalized:
     return _centred(ViT(size=SIZE, patch=8, classes=classes, dim=96, depth=4, heads=3, mlp_ratio=2))
 
 
+def small_dpnet(backbone: nn.Module) -> DPNet:
+    """Three parts per class. Regions keep their lengths, for these tell how surely the backbone sees something."""
+    return DPNet(backbone, CLASSES, parts_per_class=3, normalize_regions=False)
+
+
 def _centred(net: nn.Module) -> Normalized:
     return Normalized(net, (0.5,) * 3, (0.5,) * 3)
 
@@ -41,9 +46,9 @@ SHIPPED: dict[str, Callable[[], nn.Module]] = {
     "smallcnn_shape": small_cnn,
     "smallcnn_shortcut": small_cnn,
     "smallcnn_denoised": small_cnn,
-    "vit_shape": small_vit,
+    "vit_colour": small_vit,
     "ca_stream_shape": lambda: CAStream(small_cnn()),
-    "dpnet_shape": lambda: DPNet(small_cnn(), CLASSES, parts_per_class=3),
+    "dpnet_shape": lambda: small_dpnet(small_cnn()),
 }
 
 

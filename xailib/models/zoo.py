@@ -28,7 +28,7 @@ _LAYERS = {
     "VisionTransformerDistilled": ("blocks.*.norm1",),
     "Eva": ("blocks.*.norm1",),
     "ViT": ("blocks.*.norm1",),
-    "SmallCNN": ("stages",),
+    "SmallCNN": ("stages.?",),
     "MobileNetV2": ("conv_head", "features.1?"),
 }
 

@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from xailib.data.datasets import CIFAR100_STATISTICS
-from xailib.models import CAStream, DPNet, Normalized, load, mobilenet_v2_cifar, resnet18_cifar, shipped
+from xailib.models import CAStream, Normalized, load, mobilenet_v2_cifar, resnet18_cifar, shipped
 from xailib.models.parts import part_loss
 from xailib.runs import data
 from xailib.runs.plan import Run
@@ -26,8 +26,10 @@ def recipes(lr: float, *, laptop: int, full: int) -> dict[str, Recipe]:
 
 
 CNN = recipes(2e-3, laptop=3, full=20)
-VIT = recipes(1e-3, laptop=12, full=60)
+VIT = recipes(1e-3, laptop=8, full=60)
 ON_FROZEN = recipes(5e-3, laptop=2, full=10)
+PARTS = recipes(2e-2, laptop=4, full=20)
+CONSTRAINTS = {"complementary": 1, "assignment": 0.1, "specificity": 0.1, "assign_balance": 1}
 denoised = partial(interpretable_gradient_loss, coefficient=0.1)
 shapes = data.planted("shape")
 
@@ -40,14 +42,14 @@ COURSE = {
         CNN,
     ),
     "smallcnn_denoised": Run("the same, with gradient denoising", shipped.small_cnn, shapes, CNN, denoised),
-    "vit_shape": Run("a vision transformer that tells shapes", shipped.small_vit, shapes, VIT),
+    "vit_colour": Run("a vision transformer that tells colours", shipped.small_vit, data.planted("colour"), VIT),
     "ca_stream_shape": Run("CA-Stream on smallcnn_shape", lambda: CAStream(load("smallcnn_shape")), shapes, ON_FROZEN),
     "dpnet_shape": Run(
         "DP-Net on smallcnn_shape",
-        lambda: DPNet(load("smallcnn_shape"), shipped.CLASSES, parts_per_class=3),
+        lambda: shipped.small_dpnet(load("smallcnn_shape")),
         shapes,
-        ON_FROZEN,
-        part_loss,
+        PARTS,
+        partial(part_loss, **CONSTRAINTS),
     ),
     "smallcnn_fashion": Run("a small CNN on Fashion-MNIST", partial(shipped.small_cnn, 10), data.fashion_mnist, CNN),
 }

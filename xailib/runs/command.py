@@ -5,8 +5,8 @@
     python -m torch.distributed.run --nproc-per-node 8 -m xailib train ca_stream_resnet50 --profile full --root DATA
     python -m xailib study denoising                              many runs, as one table
 
-Killed at any moment, the same command goes on from the last whole epoch. The run is kept in build/runs/; its history or
-table goes to results/.
+Killed at any moment, the same command goes on from the last whole epoch. Runs are kept in build/runs/, or in the folder
+that XAILIB_RUNS names; their histories and tables go to results/.
 """
 
 import argparse
@@ -19,8 +19,6 @@ from xailib.runs.catalogue import RUNS
 from xailib.runs.studies import STUDIES, study, summary
 from xailib.runs.train import Trained, train
 from xailib.training import parallel
-
-RUN_FOLDER = course.ROOT / "build" / "runs"
 
 
 def main(command: str, arguments: list[str] | None = None) -> int:
@@ -56,10 +54,15 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _folder() -> Path:
+    """Where runs are kept."""
+    return Path(os.environ.get("XAILIB_RUNS") or course.ROOT / "build" / "runs")
+
+
 def _train(given: argparse.Namespace) -> None:
     if given.ship and given.name not in shipped.SHIPPED:
         raise ValueError(f"only these come with the course: {', '.join(shipped.SHIPPED)}")
-    folder = RUN_FOLDER / f"{given.name}-{course.profile()}-{given.seed}"
+    folder = _folder() / f"{given.name}-{course.profile()}-{given.seed}"
     where = {"root": given.root, "device": given.device or course.device()}
     trained = train(RUNS[given.name], course.profile(), seed=given.seed, folder=folder, **where)
     if parallel.rank() > 0:
@@ -86,5 +89,5 @@ def _facts(given: argparse.Namespace, trained: Trained) -> dict[str, object]:
 
 
 def _study(given: argparse.Namespace) -> None:
-    where = {"root": given.root, "device": given.device or course.device(), "folder": RUN_FOLDER}
+    where = {"root": given.root, "device": given.device or course.device(), "folder": _folder()}
     print(summary(study(given.name, course.profile(), seeds=given.seeds, **where)).to_string())

@@ -16,12 +16,12 @@ TRAIN_SEED, TEST_SEED = 1, 2  # the same scenes for every network and every seed
 
 
 def planted(
-    evidence: str, *, correlation: Mapping[str, float] | None = None, size: int = 64
+    evidence: str, *, correlation: Mapping[str, float | int] | None = None, size: int = 64
 ) -> Callable[[str, Path | None], Data]:
     """Scenes whose class is told by `evidence`. Where another cue follows it in training, there is a second test,
     "broken", in which that cue says nothing."""
 
-    def scenes(count: int, seed: int, correlation: Mapping[str, float] | None) -> PlantedScenes:
+    def scenes(count: int, seed: int, correlation: Mapping[str, float | int] | None) -> PlantedScenes:
         generator = Generator().manual_seed(seed)
         return PlantedScenes(count, evidence=evidence, correlation=correlation, size=size, generator=generator)
 

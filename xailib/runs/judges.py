@@ -13,7 +13,7 @@ from xailib.models.parts import part_loss
 from xailib.training import denoising
 
 FAITHFULNESS = ("average_drop", "average_gain", "average_increase", "insertion", "deletion")
-IMAGES = {"quick": 4, "laptop": 200, "full": 2000}  # of the test images, from the first
+IMAGES = {"quick": 4, "laptop": 100, "full": 2000}  # of the test images, from the first
 POINTS = 28  # of insertion and deletion curves, as in the thesis' chapter 3
 
 

@@ -17,6 +17,7 @@ from xailib import course
 from xailib.runs import judges, rows
 from xailib.runs.plan import Run
 from xailib.runs.train import train
+from xailib.training import parallel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -75,7 +76,8 @@ def study(
     table = pd.DataFrame(lines)
     command = f"python -m xailib study {name} --profile {profile}"
     context = {"seeds": sorted({line["seed"] for line in lines}), "data": sorted(titles), "command": command}
-    course.save_results(f"study_{name}", table, seed=0, started=started, **context)
+    if parallel.rank() == 0:
+        course.save_results(f"study_{name}", table, seed=0, started=started, **context)
     return table
 
 

@@ -49,11 +49,10 @@ def train(
     """
     from pandas import DataFrame
 
-    data = run.data(profile, root)
-    test, model, recipe = next(iter(data.tests.values())), built(run, seed).to(device), None
-    history = DataFrame()
-    if run.recipes:
-        recipe = replace(run.recipe(profile), seed=seed)
+    recipe = replace(run.recipe(profile), seed=seed) if run.recipes else None
+    data, history = run.data(profile, root), DataFrame()
+    test, model = next(iter(data.tests.values())), built(run, seed).to(device)
+    if recipe:
         history = fit(model, data.train, test, recipe=recipe, loss=run.loss, folder=folder, progress=progress)
     accuracy = {name: evaluate(model, one).accuracy for name, one in data.tests.items()}
     return Trained(model, test, history, accuracy, data.title, asdict(recipe) if recipe else {})
