@@ -1,5 +1,7 @@
 """Checks of lesson 07: maps of a few windows and masks done by hand, and four networks whose evidence is planted."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -110,14 +112,14 @@ def _same(found: Tensor, expected: Tensor, *, hint: str) -> None:
 
 
 class _Meter(nn.Module):
-    """One logit: 0 up to the share `low` of the scene's red, 1 from `high` on; `red=False` looks at a corner instead."""
+    """One logit: 0 up to the share `low` of the scene's colour, 1 from the share `high` on, a straight line between."""
 
-    def __init__(self, low: float, high: float, red: bool = True):
+    def __init__(self, low: float, high: float, colour: Callable[[Tensor], Tensor]):
         super().__init__()
-        self.low, self.high, self.red = low, high, red
+        self.low, self.high, self.colour = low, high, colour
 
     def forward(self, images: Tensor) -> Tensor:
-        share = _red(images) / _red(SCENE.images) if self.red else 2 * images[:, :, :4, :4].mean((1, 2, 3))
+        share = self.colour(images) / self.colour(SCENE.images)
         return ((share - self.low) / (self.high - self.low)).clamp(0, 1)[:, None]
 
 
@@ -125,11 +127,15 @@ def _red(images: Tensor) -> Tensor:
     return (images[:, 0] - images[:, 1] - images[:, 2]).relu().sum((1, 2))
 
 
+def _meadow(images: Tensor) -> Tensor:
+    return (images[:, 1] - images[:, 0]).relu().sum((1, 2))
+
+
 SCENE = PlantedScenes(1, evidence="colour", classes=2, size=96, generator=torch.Generator().manual_seed(3)).batch([0])
 NETWORKS = {
-    "A": _Meter(0.8, 1.0).eval(),
-    "B": _Meter(0.0, 0.2).eval(),
-    "C": _Meter(0.0, 1.0).eval(),
-    "D": _Meter(0.0, 0.5, red=False).eval(),
+    "A": _Meter(0.6, 1.0, _red).eval(),
+    "B": _Meter(0.0, 0.4, _red).eval(),
+    "C": _Meter(0.0, 1.0, _red).eval(),
+    "D": _Meter(0.0, 0.2, _meadow).eval(),
 }  # without names, for the reader to find out how each reads the two stickers
 _READINGS = {"A": "both", "B": "either", "C": "sum", "D": "neither"}
