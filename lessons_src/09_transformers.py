@@ -137,7 +137,7 @@ print(f"{len(some)} scenes, and not one logit has changed")
 # rounding. `xailib` refuses, and says what to do:
 
 # %%
-from xailib.explain import cam, gradcam, hirescam
+from xailib.explain import cam, gradcam, hirescam, scorecam
 
 try:
     cam(model, image, target, layer=f"blocks.{last}", weights=gradcam)
@@ -192,6 +192,8 @@ plot.gallery(
 assert gradients[-1][0, 1:].abs().max() == 0 < min(G.abs().max() for G in gradients)
 assert gradients[-2][0, 1:].abs().max() > 0 and blank.abs().max() == 0 < maps.max()
 assert layer == f"blocks.{last}.norm1"
+unread = cam(model, image, target, layer=f"blocks.{last}", weights=scorecam)
+assert not heatmap.degenerate(unread).item()
 
 # %% [markdown]
 # ## Attention that hooks cannot see
@@ -389,8 +391,8 @@ torch.testing.assert_close(R.sum(1), torch.ones(65))  # shares: every row sums t
 
 # %% [markdown]
 # Two conventions hide here. The paper divides each row by its sum, which for rows that sum to 1 is the 2 above. The code
-# that the thesis' comparison builds on leaves out the first block (`start_layer=1`), a popular public implementation sets the 90 %
-# weakest attentions to zero; the paper does neither, and neither does our default. And one assumption is
+# of Chefer et al., who compare with rollout, leaves out the first block (`start_layer=1`), and a popular public implementation sets
+# the 90 % weakest attentions to zero; the paper does neither, and neither does our default. And one assumption is
 # large: that attention says how much *arrives*. A token listened to with weight 0.9 says nothing if its value vector is zero.
 
 # %% tags=["test", "remove-cell"]
@@ -756,6 +758,15 @@ explorer = Explorer(
     head=choice(["all", 0, 1, 2], "heads"),
 )
 explorer
+
+# %% tags=["test", "remove-cell"]
+red = explorer.status
+explorer.set(asked=1)
+assert explorer.status.split(". ")[1] == red.split(". ")[1]  # raw attention: the same for any class
+explorer.set(method="TIBAV, attention", asked=0, head=1, block=1)
+assert "TIBAV" in explorer.status and explorer.updates == 3
+explorer.set(method="raw attention", asked=target.item(), head="all", block=3)
+assert explorer.status == red
 
 # %% [markdown]
 # The class token finds the evidence in blocks 0 and 1, in some heads; head 2 of block 0 and head 0 of block 1 do so
