@@ -16,7 +16,7 @@ from xailib.__main__ import main
 from xailib.data import PlantedScenes, datasets
 from xailib.models import load, shipped
 from xailib.runs import RUNS, STUDIES, judges, train
-from xailib.runs.studies import summary
+from xailib.runs.report import markdown, published, summary
 from xailib.runs.train import built
 from xailib.training import evaluate
 
@@ -163,6 +163,7 @@ def test_a_study_goes_on_where_it_stopped(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["xailib.benchmark.run"], "_judged", None)
     again = runs.study(name, "quick", folder=tmp_path / "runs")
     assert again.equals(table)
+    assert "**The thesis, " in (tmp_path / f"study_{name}.md").read_text(encoding="utf-8")
     record = json.loads((tmp_path / f"study_{name}.json").read_text())
     assert record["seeds"] == [0] and len(record["data"]) == 1
 
@@ -173,6 +174,16 @@ def test_summary_is_mean_and_deviation_over_the_seeds():
     lines = [("a", 0, "x", 1.0), ("a", 1, "x", 3.0), ("b", 0, "x", 5.0), ("b", 1, "x", 5.0)]
     found = summary(DataFrame(lines, columns=["row", "seed", "method", "accuracy"]))
     assert found["accuracy"].to_dict() == {("a", "x"): "2 ± 1.4", ("b", "x"): "5 ± 0"}
+
+
+def test_the_thesis_tables_stand_below():
+    from pandas import DataFrame
+
+    accuracy = published("denoising")["4.1: CIFAR-100, accuracy"].set_index(["model", "error"])["acc"]
+    assert accuracy["MobileNet-V2", "cosine"] == 62.36
+    text = markdown("denoising", DataFrame({"row": ["a"], "seed": [0], "accuracy": [0.5]}), "made up")
+    assert "| a | 0.5 |" in text and "| ResNet-18 | - | - | 73.42 |" in text
+    assert all(published(name) for name in STUDIES)
 
 
 def test_alignment_is_the_cosine_of_the_two_gradients():

@@ -55,7 +55,7 @@ def markdown(table: "DataFrame") -> str:
     parts = []
     for model, cells in _cells(table).items():
         head = [["method", *cells.columns], ["---"] * (1 + len(cells.columns))]
-        parts += [f"**{model}**: {_caption(table)}", _table([*head, *cells.reset_index().to_numpy().tolist()])]
+        parts += [f"**{model}**: {_caption(table)}", pipe_table([*head, *cells.reset_index().to_numpy().tolist()])]
     lost = [
         f"- {row.values} values of {row.model} are missing ({row.problem}): images {row.image}; methods {row.method}"
         for row in problems(table).itertuples(index=False)
@@ -174,8 +174,8 @@ def _beside(rows: "DataFrame") -> str:
     lines += [
         [r.model, r.method, r.metric, _cell(r), f"{r.published:g}", r.source] for r in rows.itertuples(index=False)
     ]
-    return _table(lines)
+    return pipe_table(lines)
 
 
-def _table(lines: list[list[str]]) -> str:
+def pipe_table(lines: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -2,7 +2,8 @@
 
 from xailib.runs.catalogue import RUNS
 from xailib.runs.plan import Run
+from xailib.runs.report import published, summary
 from xailib.runs.studies import STUDIES, study
 from xailib.runs.train import Trained, train
 
-__all__ = ["RUNS", "STUDIES", "Run", "Trained", "study", "train"]
+__all__ = ["RUNS", "STUDIES", "Run", "Trained", "published", "study", "summary", "train"]

@@ -16,7 +16,8 @@ from pathlib import Path
 from xailib import course
 from xailib.models import shipped
 from xailib.runs.catalogue import RUNS
-from xailib.runs.studies import STUDIES, study, summary
+from xailib.runs.report import summary
+from xailib.runs.studies import STUDIES, study
 from xailib.runs.train import Trained, train
 from xailib.training import parallel
 

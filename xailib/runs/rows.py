@@ -18,7 +18,7 @@ from xailib.training import Classification, interpretable_gradient_loss
 
 def baselines(profile: str, root: Path | None) -> dict[str, Run]:
     """A convolutional network and a transformer, on fewer and more of the same images."""
-    counts = {"quick": (128,), "laptop": (512, 2048, 8192), "full": (512, 4096, 65_536)}[profile]
+    counts = {"quick": (128,), "laptop": (256, 1024, 4096), "full": (256, 4096, 65_536)}[profile]
     networks = {"CNN": (shipped.small_cnn, CNN), "ViT": (shipped.small_vit, VIT)}
     return {
         f"{name}, {count} images": Run(name, build, partial(_first, count, data.planted("shape")), recipe)
@@ -72,6 +72,8 @@ def denoising(profile: str, root: Path | None) -> dict[str, Run]:
         for coefficient in coefficients:
             loss = partial(interpretable_gradient_loss, error=error, coefficient=coefficient)
             runs[f"{error} {coefficient:g}"] = Run(error, build, load_data, recipe, loss)
+    part = partial(interpretable_gradient_loss, coefficient=1e-1, fraction=0.25)
+    runs["cosine 0.1, a quarter of each batch"] = Run("cheaper", build, load_data, recipe, part)
     return runs
 
 

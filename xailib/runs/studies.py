@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xailib import course
-from xailib.runs import judges, rows
+from xailib.runs import judges, report, rows
 from xailib.runs.plan import Run
 from xailib.runs.train import train
 from xailib.training import parallel
@@ -45,7 +45,7 @@ STUDIES = {
     "denoising": Study(
         "four errors and a grid of coefficients (thesis, ch. 4)", rows.denoising, judges.gradients, THREE
     ),
-    "parts": Study("DP-Net with and without its constraints", rows.parts, judges.constraints, THREE),
+    "parts": Study("DP-Net with and without its constraints", rows.parts, judges.constraints, THREE | {"laptop": 2}),
 }
 
 
@@ -74,19 +74,13 @@ def study(
             titles.add(trained.data)
             lines += [known | line for line in one.judge(trained.model, trained.test, profile, place)]
     table = pd.DataFrame(lines)
-    command = f"python -m xailib study {name} --profile {profile}"
-    context = {"seeds": sorted({line["seed"] for line in lines}), "data": sorted(titles), "command": command}
     if parallel.rank() == 0:
-        course.save_results(f"study_{name}", table, seed=0, started=started, **context)
+        facts = {"seeds": sorted({*table["seed"]}), "data": sorted(titles), "started": started}
+        facts["command"] = f"python -m xailib study {name} --profile {profile}"
+        file = course.save_results(f"study_{name}", table, seed=0, **facts)
+        said = f"{facts['data'][0]}, {profile} profile, `{facts['command']}`; machine and date: {file.stem}.json."
+        file.with_suffix(".md").write_text(report.markdown(name, table, said), encoding="utf-8")
     return table
-
-
-def summary(table: "DataFrame") -> "DataFrame":
-    """Mean and standard deviation over the seeds, for each row and method, as text: "71.2 ± 0.4"."""
-    keys = [key for key in ("row", "method") if key in table]
-    groups = table.drop(columns="seed").groupby(keys, sort=False)
-    mean, deviation = groups.mean(), groups.std()
-    return mean.map("{:.4g}".format) + " ± " + deviation.map("{:.2g}".format)
 
 
 def slug(name: str) -> str:
