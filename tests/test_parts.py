@@ -200,6 +200,7 @@ def test_a_constraint_made_small_does_what_it_says(name):
     model, x = DPNet(Pixels(), 2, layer="2", parts_per_class=1), torch.rand(4, 3, 8, 8, dtype=torch.float64)
     with torch.no_grad():
         model.U.copy_(tensor([[1, 0.2, 0.1], [0.9, 0.4, 0.2]]))
+        model.V.weight.copy_(tensor([[0.6, 0.5], [-0.4, 0.7]]))
         before = MEASURES[name](model, x)
     optimizer = torch.optim.SGD([model.U, *model.V.parameters()], lr=0.3)
     for _ in range(60):
@@ -208,6 +209,11 @@ def test_a_constraint_made_small_does_what_it_says(name):
         loss.backward()
         optimizer.step()
     assert MEASURES[name](model, x) < 0.5 * before
+
+
+def test_at_first_a_class_is_the_mean_of_its_own_parts():
+    model = DPNet(Pixels(), 2, layer="2", parts_per_class=2)
+    assert model.V.weight.tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]
 
 
 # --- what learns and what stays, what is explained --------------------------------------------------------------------

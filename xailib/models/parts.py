@@ -22,7 +22,8 @@ from xailib.models.stages import OnFrozen, known, read, widths
 
 
 class DPNet(OnFrozen):
-    """Parts `U` [P d] and their votes `V` (linear, [classes P]) on a frozen backbone; only these learn.
+    """Parts `U` [P d] and their votes `V` (linear, [classes P]) on a frozen backbone; only these learn. At first a class
+    is the mean of its own parts.
 
     - `parts_per_class`: q, a choice of this course
     - `layer`: whose places are the regions; by default the last stage of a known network
@@ -53,6 +54,8 @@ class DPNet(OnFrozen):
         like = next(self.backbone.parameters())
         self.U = nn.Parameter(torch.randn(parts, *widths(self.backbone, [self.layer])).to(like))
         self.V = nn.Linear(parts, classes, bias=bias).to(like)
+        with torch.no_grad():
+            self.V.weight.copy_(own_parts(classes, parts) / parts_per_class)
 
     def forward(
         self, images: Float[Tensor, "b c H W"], *, similarities: bool = False

@@ -29,7 +29,7 @@ CNN = recipes(2e-3, laptop=3, full=20)
 VIT = recipes(1e-3, laptop=8, full=60)
 ON_FROZEN = recipes(5e-3, laptop=2, full=10)
 PARTS = recipes(2e-2, laptop=4, full=20)
-CONSTRAINTS = {"complementary": 1, "assignment": 0.1, "specificity": 0.1, "assign_balance": 1}
+CONSTRAINTS = {"complementary": 1, "assignment": 0.1, "specificity": 1, "assign_balance": 1}
 denoised = partial(interpretable_gradient_loss, coefficient=0.1)
 shapes = data.planted("shape")
 
