@@ -39,7 +39,7 @@ def planted(
 def fashion_mnist(profile: str, root: Path | None) -> Data:
     """All images in the full profile, and the first ones in the others."""
     train, test = data.fashion_mnist(root, "train"), data.fashion_mnist(root, "test")
-    count = {"quick": 128, "laptop": 6000, "full": len(train)}[profile]
+    count = {"quick": 128, "laptop": 4000, "full": len(train)}[profile]
     return Data(
         f"Fashion-MNIST, {count} images",
         Subset(train, range(count)),

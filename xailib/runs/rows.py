@@ -79,9 +79,9 @@ def denoising(profile: str, root: Path | None) -> dict[str, Run]:
 
 GRID = {  # the thesis gives coefficients for the cosine only; the absolute errors of small gradients are smaller
     "cosine": (7.5e-3, 1e-1, 1.0),
-    "hi": (1e-1, 1.0),
-    "mae": (1.0, 10.0),
-    "mse": (10.0, 100.0),
+    "hi": (1.0,),
+    "mae": (10.0,),
+    "mse": (100.0,),
 }
 
 
