@@ -7,7 +7,7 @@
 # | You need | lesson 08 (class activation maps); to have met self-attention |
 # | Minutes | 90 |
 # | Run time | quick 40 s · laptop 2 min · full 3 min |
-# | Memory | 2 GB |
+# | Memory | 3 GB |
 # | Data | planted scenes, drawn here; one photograph that comes with scikit-image |
 # | Network | no |
 #
@@ -44,8 +44,8 @@ from xailib.data import PlantedScenes
 
 @dataclass(frozen=True)
 class Config:
-    scenes: int = choose(quick=64, laptop=250, full=250)  # that maps are averaged over
-    optimised: int = choose(quick=48, laptop=100, full=250)  # that Opti-CAM is run on
+    scenes: int = choose(quick=64, laptop=128, full=128)  # that maps are averaged over
+    optimised: int = choose(quick=48, laptop=96, full=128)  # that Opti-CAM is run on
     iterations: int = choose(quick=30, laptop=100, full=100)
 
 
