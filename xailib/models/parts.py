@@ -1,6 +1,6 @@
 """DP-Net: a classifier that votes with parts, learned on a network that stays as it is (Sicre et al., ICIP 2023).
 
-Each region r of the last feature maps is a vector x_r, each part p a vector u_p, both of length 1. How much regions look
+Each region r of the last feature maps is a vector x_r, each part p a vector u_p, of length 1. How much regions look
 like parts, the bag of parts, and the logits are
 
     S = U X,    b_p = max_r S_pr,    y = V b + bias.

@@ -9,16 +9,32 @@ from xailib.benchmark.report import pipe_table
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from xailib.plot import Figure
+
 PUBLISHED = Path(__file__).with_name("thesis.json")
 
 
 def summary(table: "DataFrame") -> "DataFrame":
-    """Mean and standard deviation over the seeds, for each row and method, as text: "71.2 ± 0.4"; of a single run,
-    the number."""
+    """Mean and standard deviation over the seeds, for each row and method, as text: "71.2 ± 0.4"; where all
+    are equal, the number."""
     groups = table.drop(columns="seed").groupby(_keys(table), sort=False)
     mean, deviation = groups.mean(), groups.std()
-    spread = deviation.map(lambda value: "" if value != value else f" ± {value:.2g}")
-    return mean.map("{:.4g}".format) + spread
+    spread = deviation.map(lambda value: "" if not value > 0 else f" ± {value:.2g}")
+    return mean.map(lambda value: f"{value:,.0f}" if value >= 1000 else f"{value:.4g}") + spread
+
+
+def figure(table: "DataFrame") -> "Figure":
+    """Mean, smallest and largest value over the seeds: one panel per column, one row per row and method."""
+    from xailib import plot
+
+    groups = table.drop(columns=["seed", "seconds"]).groupby(_keys(table), sort=False)
+    ends = [getattr(groups, name)() for name in ("mean", "min", "max")]
+    names = [key if isinstance(key, str) else ": ".join(key) for key in ends[0].index]
+    panels = {
+        column: dict(zip(names, zip(*(end[column] for end in ends), strict=True), strict=True)) for column in ends[0]
+    }
+    what = f"{', '.join(table['row'].unique())}: {', '.join(panels)}"
+    return plot.intervals(panels, alt=f"Means on lines from the smallest to the largest seed. {what}.")
 
 
 def published(study: str) -> "dict[str, DataFrame]":

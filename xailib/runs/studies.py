@@ -80,6 +80,8 @@ def study(
         file = course.save_results(f"study_{name}", table, seed=0, **facts)
         said = f"{facts['data'][0]}, {profile} profile, `{facts['command']}`; machine and date: {file.stem}.json."
         file.with_suffix(".md").write_text(report.markdown(name, table, said), encoding="utf-8")
+        drawn = report.figure(table)
+        drawn.savefig(file.with_suffix(".png"), metadata={"Description": drawn.alt})
     return table
 
 
