@@ -27,7 +27,8 @@ def figure(table: "DataFrame") -> "Figure":
     """Mean, smallest and largest value over the seeds: one panel per column, one row per row and method."""
     from xailib import plot
 
-    groups = table.drop(columns=["seed", "seconds"]).groupby(_keys(table), sort=False)
+    left_out = ["seed", "seconds", "parameters"]
+    groups = table.drop(columns=left_out, errors="ignore").groupby(_keys(table), sort=False)
     ends = [getattr(groups, name)() for name in ("mean", "min", "max")]
     names = [key if isinstance(key, str) else ": ".join(key) for key in ends[0].index]
     panels = {
