@@ -146,6 +146,21 @@ def test_rise_with_all_cells_open_is_constant():
     torch.testing.assert_close(maps[0], torch.full((5, 7), 0.7))
 
 
+def test_rise_divided_by_what_was_seen_shows_no_chance_where_nothing_matters():
+    """A score that is always 0.7 gives 0.7 everywhere with any masks; the paper's formula shows the masks instead."""
+
+    class Constant(torch.nn.Module):
+        def forward(self, x):
+            return torch.tensor([[0.7, 0.3]]).log().expand(len(x), -1) + 0 * x.mean((1, 2, 3))[:, None]
+
+    model, x = Constant().eval(), noise(2, 8)
+    found = rise(model, x, torch.tensor([0, 1]), masks=9, cells=2, divide_by="seen", chunk=4)
+    torch.testing.assert_close(found, torch.tensor([0.7, 0.3])[:, None, None].expand(2, 8, 8))
+    assert rise(model, x, torch.tensor([0, 1]), masks=9, cells=2, chunk=4)[0].std() > 0.02
+    with pytest.raises(ValueError, match="divide_by must be 'expected' or 'seen', found 'mean'"):
+        rise(model, x, torch.tensor([0, 1]), masks=9, divide_by="mean")
+
+
 def test_rise_with_one_cell_is_the_score_times_the_share_of_open_masks():
     a = torch.full((1, 4, 4), 0.05)
     x = torch.zeros(1, 1, 4, 4)

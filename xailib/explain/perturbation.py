@@ -87,6 +87,7 @@ def rise(
     cells: int = 7,
     p: float = 0.5,
     score: str = "probability",
+    divide_by: str = "expected",
     generator: Generator | None = None,
     chunk: int | None = None,
 ) -> Float[Tensor, "b H W"]:
@@ -95,17 +96,22 @@ def rise(
     The N = `masks` masks M_i are grids of `cells` x `cells`, each cell open with probability `p`, enlarged bilinearly
     and shifted at random. f_c is the target's probability, as in the paper, or its logit (`score="logit"`). All images
     are seen through the same masks, drawn from `generator` (default: one of seed 0, so that maps repeat).
-    Raises ValueError for bad options.
+    N p is how often a pixel is expected to be seen; `divide_by="seen"` takes sum_i M_i, how often it was, which needs far
+    fewer masks: chance then no longer shows where the score is constant. Raises ValueError for bad options.
     """
+    if divide_by not in ("expected", "seen"):
+        raise ValueError(f"divide_by must be 'expected' or 'seen', found {divide_by!r}")
     if masks < 1 or cells < 1 or not 0 < p <= 1:
         raise ValueError(f"need masks >= 1, cells >= 1 and 0 < p <= 1, found {masks=}, {cells=}, {p=}")
     images, chunk = network.channels_last(model, images.detach()), chunk_size(chunk, images)
-    black, saliency = flat_colour(images, "black"), 0
+    black, saliency, seen = flat_colour(images, "black"), 0, 0
     for keep in random_masks(images, masks, cells, p, generator, chunk):
         scores = masked_scores(model, images, targets, keep, black, score)
         with full_precision(images):
             saliency = saliency + scores @ keep.flatten(1).to(scores.dtype)
-    return saliency.unflatten(1, images.shape[2:]) / (masks * p)
+        seen = seen + keep.flatten(1).to(scores.dtype).sum(0)
+    times = seen.clamp(min=1e-6) if divide_by == "seen" else masks * p
+    return (saliency / times).unflatten(1, images.shape[2:])
 
 
 def random_masks(
