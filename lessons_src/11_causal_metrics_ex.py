@@ -8,8 +8,8 @@
 # | Memory | 2 GB |
 # | Network | no |
 #
-# Write your answer where it says `your code here`, run the cell, and run the check below it. Stuck? `check.hint("area")`
-# helps a little, called again a little more.
+# Write your answer where it says `your code here`, run the cell, and run the check below it. Stuck?
+# `check.hint("area")` helps a little, called again a little more.
 
 # %%
 import pandas as pd
@@ -24,8 +24,8 @@ from xailib.explain import cam, gradcam
 # %% [markdown]
 # ## 1. The area under a curve
 #
-# *4 minutes, one line.* A curve `[points]` has equally spaced points, joined by straight lines, from 0 to 100 % of the
-# pixels. Return the area under it.
+# *4 minutes, one line.* A curve `[points]` has equally spaced points, joined by straight lines, from 0 to 100 % of
+# the pixels. Return the area under it.
 
 
 # %%
@@ -65,9 +65,9 @@ check.area(left_corners)
 # %% [markdown]
 # ## 2. Deletion, cell by cell
 #
-# *10 minutes, five lines.* A picture `x` and a substrate `b` have n cells, `f` gives one number for a picture, and `order` names the cells in
-# the order in which they go. Return the curve of deletion: f of the whole picture, then with one cell replaced, with two, and
-# so on to the last. `x` must stay as it was.
+# *10 minutes, five lines.* A picture `x` and a substrate `b` have n cells, `f` gives one number for a picture, and
+# `order` names the cells in the order in which they go. Return the curve of deletion: f of the whole picture, then
+# with one cell replaced, with two, and so on to the last. `x` must stay as it was.
 
 
 # %%
@@ -140,8 +140,9 @@ check.deletion(in_place)
 # %% [markdown]
 # ## 3. Two for the price of one
 #
-# *6 minutes, pencil and one line.* A network is additive, $f(x) = f_0 + \sum_j a_j x_j$. Someone has measured a map's insertion (area, from 0 to 1) with
-# the substrate $b$, and tells you $f(x)$ and $f(b)$. Return the map's deletion with the same substrate.
+# *6 minutes, pencil and one line.* A network is additive, $f(x) = f_0 + \sum_j a_j x_j$. Someone has measured a map's
+# insertion (area, from 0 to 1) with the substrate $b$, and tells you $f(x)$ and $f(b)$. Return the map's deletion
+# with the same substrate.
 
 
 # %%
@@ -173,9 +174,9 @@ check.other_area(without_substrate)
 # %% [markdown]
 # ## 4. Same evidence, another score
 #
-# *12 minutes, three lines.* You get a map and some noise, both `[H W]`, where 14 divides H and W. Return a map that says the same in every
-# patch of 14 x 14 (its mean there is unchanged), but whose most salient pixels lie scattered: of the first tenth of the
-# pixels, most should have no neighbour that goes with them.
+# *12 minutes, three lines.* You get a map and some noise, both `[H W]`, where 14 divides H and W. Return a map that
+# says the same in every patch of 14 x 14 (its mean there is unchanged), but whose most salient pixels lie scattered:
+# of the first tenth of the pixels, most should have no neighbour that goes with them.
 
 
 # %%
@@ -224,7 +225,8 @@ def centred_as_a_whole(heat, noise):
 check.scatter(centred_as_a_whole)
 
 # %% [markdown]
-# On a photograph, with the network of the lesson. Before you run it, say which of the three scores your map will change.
+# On a photograph, with the network of the lesson. Before you run it, say which of the three scores your map will
+# change.
 
 # %%
 model = models.load("efficientnet_lite0")
@@ -262,28 +264,30 @@ pd.DataFrame(rows).T.map(lambda value: round(100 * value.item(), 1))
 # | ConvNeXt-S | 48.42 | 84.82 | 30.12 | 43.02 |
 # | ConvNeXt-B | 52.85 | 86.38 | 29.57 | 45.29 |
 #
-# It concludes that insertion improves, and that deletion, which gets worse everywhere, is a doubtful metric: its black patches are
-# out of distribution. You review this chapter. In at most 200 words: do the two columns show that the new pooling
-# makes better explanations? Use at least two numbers from the table, say what else would have moved them as they
-# moved, and ask for **one** further measurement that could change your mind, with the result that would do so.
+# It concludes that insertion improves, and that deletion, which gets worse everywhere, is a doubtful metric: its
+# black patches are out of distribution. You review this chapter. In at most 200 words: do the two columns show that
+# the new pooling makes better explanations? Use at least two numbers from the table, say what else would have moved
+# them as they moved, and ask for **one** further measurement that could change your mind, with the result that would
+# do so.
 
 # %% [markdown] tags=["solution"]
 # **Rubric**, one point each:
 #
-# - *One standard for both columns.* Half-blurred pictures are out of distribution as well. Whoever dismisses deletion for that
-#   reason must say why insertion may stay; to drop the metric that disagrees is no argument.
-# - *Both columns are read together.* For ConvNeXt-S insertion rises by 36.40 and deletion by 12.90; for an additive network with
-#   one substrate, deletion would fall by as much as insertion rises. So the level of the curves has moved.
+# - *One standard for both columns.* Half-blurred pictures are out of distribution as well. Whoever dismisses deletion
+#   for that reason must say why insertion may stay; to drop the metric that disagrees is no argument.
+# - *Both columns are read together.* For ConvNeXt-S insertion rises by 36.40 and deletion by 12.90; for an additive
+#   network with one substrate, deletion would fall by as much as insertion rises. So the level of the curves has
+#   moved.
 # - *A rival explanation.* The new pooling is trained, and may make the network surer of everything it sees. A surer
 #   network has more insertion *and* more deletion with the very same maps.
-# - *Not too much.* For the ResNets deletion moves by 0.02 and 0.26, insertion by about 3, so "insertion got better and deletion did
-#   not get much worse" is fair for them; the spread over training runs is not known.
-# - *The measurement could go either way.* For example: choose a temperature so that both networks are equally sure of the
-#   whole photographs, and draw both curves again; or use the old network's maps for the new network: if insertion rises
-#   as much with the *old* maps, it was not the maps.
+# - *Not too much.* For the ResNets deletion moves by 0.02 and 0.26, insertion by about 3, so "insertion got better
+#   and deletion did not get much worse" is fair for them; the spread over training runs is not known.
+# - *The measurement could go either way.* For example: choose a temperature so that both networks are equally sure of
+#   the whole photographs, and draw both curves again; or use the old network's maps for the new network: if insertion
+#   rises as much with the *old* maps, it was not the maps.
 #
-# A good answer: *No. The new ConvNeXt-S has 36 points more insertion, but also 13 more deletion. With the same pixels gone it is
-# still surer, so much of the gain may be the network's confidence and not its maps. Deletion is out of distribution, I grant, but so is
-# the blurred start of insertion. For the ResNets the case is better: insertion +3, deletion +0.02 and +0.26. Please
-# evaluate the new networks with the maps of the old ones. If insertion is then again at 72.6 for ResNet-50, the maps
-# made the difference, and I take back what I said.*
+# A good answer: *No. The new ConvNeXt-S has 36 points more insertion, but also 13 more deletion. With the same pixels
+# gone it is still surer, so much of the gain may be the network's confidence and not its maps. Deletion is out of
+# distribution, I grant, but so is the blurred start of insertion. For the ResNets the case is better: insertion +3,
+# deletion +0.02 and +0.26. Please evaluate the new networks with the maps of the old ones. If insertion is then again
+# at 72.6 for ResNet-50, the maps made the difference, and I take back what I said.*
