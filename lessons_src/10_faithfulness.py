@@ -332,7 +332,7 @@ portrait = names.index("grace_hopper")
 trial = {"the whole": torch.ones_like(S), "through the gradient": noise}
 trial["moved by 2 pixels"] = noise.roll((2, 2), (1, 2))
 trial["through the veil"] = z[:, None, None].expand_as(S)
-seen = {how: images * mask[:, None] for how, mask in trial.items()}
+seen = {how: images * heat[:, None] for how, heat in trial.items()}
 found = {how: probability(pictures)[portrait].item() for how, pictures in seen.items()}
 plot.gallery(
     [pictures[portrait] for pictures in seen.values()],
@@ -721,23 +721,23 @@ def compute(name, method, strength, step):
     return pictures, heat, model(pictures), targets[i]
 
 
+# %%
 def draw(result, temperature):
     pictures, heat, logits, target = result
     before, after = (logits / temperature).softmax(1)[:, [target]]
     drop, gain = metrics.average_drop(before, after), metrics.average_gain(before, after)
-    text = (
-        f"p {before.item():.3f}, o {after.item():.3f}, AD {drop.item():.1f}, AG {gain.item():.1f}"
-    )
+    before, after, drop, gain = (value.item() for value in (before, after, drop, gain))
     return plot.gallery(
         [pictures[0], pictures[0], pictures[1]],
         [None, heat, None],
         limits=(0, 1),
         titles=[
-            f"the whole, p = {before.item():.3f}",
+            f"the whole, p = {before:.3f}",
             "the mask",
-            f"through it, o = {after.item():.3f}",
+            f"through it, o = {after:.3f}",
         ],
-        alt=f"A photograph, the mask, and the photograph through it: {text}.",
+        alt="A photograph, the mask, and the photograph through it: "
+        f"p {before:.3f}, o {after:.3f}, AD {drop:.1f}, AG {gain:.1f}.",
     )
 
 
