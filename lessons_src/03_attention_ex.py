@@ -282,7 +282,8 @@ for group in groups:
 # **Rubric**, one point each:
 #
 # - *"Does a part of the work" is not what one head shows.* Heads 0 and 1 of block 0 both put nearly six times the even share on the evidence, and without
-#   either one the network still gets 95.7 and 91.0 % (97.3 % with all). Without both, 51.2 %: they stand in for each other. A head that can be spared may work all
+#   either one the network still gets 95.7 and 91.0 % (97.3 % with all). Without both, 51.2 %: they search for the same two
+#   colours (the lesson's second table) and stand in for each other. A head that can be spared may work all
 #   the same, and switching off one at a time hides this.
 # - *"Can be removed" holds here, "as their attention shows" does not.* Without the three heads that look at the background (block 2 head
 #   0, block 3 heads 0 and 1) 96.5 % remain. But without all of block 2, of which one head leans to the evidence (2.3), it is 97.7 %; attention does
