@@ -11,8 +11,8 @@
 # | Data | one photograph that comes with scikit-image; planted scenes; tables in `results/` |
 # | Network | no |
 #
-# Lesson 06 ended with two pictures: the gradient at the image, which looks like noise, and the guided gradient, which looks
-# like a drawing. Chapter 4 of the thesis (Torres, Zhang, Sicre, Avrithis and Ayache, *A learning paradigm for
+# Lesson 06 ended with two pictures: the gradient at the image, which looks like noise, and the guided gradient, which
+# looks like a drawing. Chapter 4 of the thesis (Torres, Zhang, Sicre, Avrithis and Ayache, *A learning paradigm for
 # interpretable gradients*, VISAPP 2024) turns this into training: **teach the network until its own gradient looks like
 # the guided one.** If that works, every method that uses gradients should profit. Predict before each figure.
 
@@ -49,9 +49,9 @@ config = Config()
 # ## Two gradients of one photograph
 #
 # Training minimises the **classification loss** $L_C = -\log p_t$ of the right class $t$. Its gradient at the image,
-# $\delta = \partial L_C / \partial x$, is the **standard gradient** here. The **guided gradient** $\delta^G$ is what the same backward
-# pass yields when each rectifier lets positive signals through only (lesson 06). **Predict**: which of the two is
-# smoother from pixel to pixel?
+# $\delta = \partial L_C / \partial x$, is the **standard gradient** here. The **guided gradient** $\delta^G$ is what
+# the same backward pass yields when each rectifier lets positive signals through only (lesson 06). **Predict**: which
+# of the two is smoother from pixel to pixel?
 
 # %%
 model = models.load("efficientnet_lite0")
@@ -104,8 +104,8 @@ pd.DataFrame(clean).T.round(2)
 
 # %% [markdown]
 # The guided gradient is no smoother: a drawing of fine lines takes large steps too. What the eye likes is that it is
-# empty where nothing is drawn, and the concentration says so. And the two have nothing in common in direction. *Clean* needs
-# a definition before it can be a goal; the method's definition is the alignment.
+# empty where nothing is drawn, and the concentration says so. And the two have nothing in common in direction. *Clean*
+# needs a definition before it can be a goal; the method's definition is the alignment.
 
 # %% tags=["test", "remove-cell"]
 assert clean["guided"]["variation"] > 0.9 * clean["standard"]["variation"]
@@ -120,8 +120,8 @@ assert cosine(delta, delta_G).abs() < 0.1
 # $$L = L_C + \lambda L_R, \qquad L_R = \frac1n \sum_i E\big(\delta_i, \delta^G_i\big), \qquad
 # E_{\cos}(\delta, \delta') = -\frac{\langle \delta, \delta' \rangle}{\lVert\delta\rVert \, \lVert\delta'\rVert} .$$
 #
-# $\delta$ depends on the weights, so learning differentiates a gradient. $\delta^G$ is the teacher: it is computed, then
-# held constant. All we need is a rectifier whose backward pass looks at a switch **when it runs**:
+# $\delta$ depends on the weights, so learning differentiates a gradient. $\delta^G$ is the teacher: it is computed,
+# then held constant. All we need is a rectifier whose backward pass looks at a switch **when it runs**:
 
 
 # %%
@@ -145,8 +145,8 @@ class HandReLU(nn.Module):
 
 
 # %% [markdown]
-# The network is the course's own small CNN, trained to name the shape of stickers in 64 x 64 pixels (`smallcnn_shape`; its
-# last maps are 16 x 16). We put our rectifier into one copy and leave the other as it is.
+# The network is the course's own small CNN, trained to name the shape of stickers in 64 x 64 pixels (`smallcnn_shape`;
+# its last maps are 16 x 16). We put our rectifier into one copy and leave the other as it is.
 
 # %%
 network, copy = models.load("smallcnn_shape"), models.load("smallcnn_shape")
@@ -179,17 +179,18 @@ torch.testing.assert_close(library, by_hand, rtol=1e-3, atol=1e-5)
 print(f"L_C {L_C.item():.4f}, L_R {L_R.item():.4f}, L {L.item():.4f}")
 
 # %% [markdown]
-# [The library](../xailib/training/denoising.py) does the same, for every spelling of a rectifier ([how](../xailib/rectifier.py)).
-# (In the thesis $E$ is compared on gradients of the *mean* loss. For the cosine this is the same; for the errors below it is
-# not, so the library takes the sum, whose gradients do not depend on the size of the batch. And equation 4.2 misses the
-# logarithm: the cross-entropy is $-y_t + \log \sum_j e^{y_j}$.)
+# [The library](../xailib/training/denoising.py) does the same, for every spelling of a rectifier
+# ([how](../xailib/rectifier.py)). (In the thesis $E$ is compared on gradients of the *mean* loss. For the cosine this
+# is the same; for the errors below it is not, so the library takes the sum, whose gradients do not depend on the size
+# of the batch. And equation 4.2 misses the logarithm: the cross-entropy is $-y_t + \log \sum_j e^{y_j}$.)
 #
 # ### One forward pass is enough
 #
 # The thesis counts five passes instead of two: forward, two backward passes for the gradients, and two more to
-# differentiate it all. Its discussion (section 4.4) describes two *forward* passes, because a rectifier that can do both
-# would be slow, it suspects. Our rectifier asks a single switch per layer, not per number. And nothing in a forward pass depends on
-# the switch, so both backward passes can share it. What does that save? Seconds per training step, in units of ours:
+# differentiate it all. Its discussion (section 4.4) describes two *forward* passes, because a rectifier that can do
+# both would be slow, it suspects. Our rectifier asks a single switch per layer, not per number. And nothing in a
+# forward pass depends on the switch, so both backward passes can share it. What does that save? Seconds per training
+# step, in units of ours:
 
 # %%
 cost = pd.read_csv(course.ROOT / "results" / "benchmark_denoising.csv")
@@ -205,9 +206,10 @@ cost.loc[
 ]
 
 # %% [markdown]
-# A step costs about three plain ones, and the second forward pass is avoidable. (MobileNet-V2 gains most for another reason:
-# PyTorch differentiates its depthwise convolutions slowly a second time, and the library writes
-# [their second derivative](../xailib/training/convolution.py) in another way.) Regularising a quarter of each batch is the cheap variant.
+# A step costs about three plain ones, and the second forward pass is avoidable. (MobileNet-V2 gains most for another
+# reason: PyTorch differentiates its depthwise convolutions slowly a second time, and the library writes [their second
+# derivative](../xailib/training/convolution.py) in another way.) Regularising a quarter of each batch is the cheap
+# variant.
 
 # %% tags=["test", "remove-cell"]
 assert (cost.loc["plain training step"] < 0.5).all() and (
@@ -218,9 +220,9 @@ assert (cost.loc["two forwards"] > 1.1).all() and (cost.loc["on a quarter of the
 # %% [markdown]
 # ### A regulariser that does nothing
 #
-# MobileNet-V2, one of the thesis' two networks, has no ReLU. It has ReLU6, $\min(\max(z, 0), 6)$, which in PyTorch is no
-# kind of `nn.ReLU`. Public guided backpropagation often replaces `nn.ReLU` only. **Predict** $L_R$, and its pull on the weights,
-# when that is what computes $\delta^G$.
+# MobileNet-V2, one of the thesis' two networks, has no ReLU. It has ReLU6, $\min(\max(z, 0), 6)$, which in PyTorch is
+# no kind of `nn.ReLU`. Public guided backpropagation often replaces `nn.ReLU` only. **Predict** $L_R$, and its pull on
+# the weights, when that is what computes $\delta^G$.
 
 # %%
 _ = torch.manual_seed(0)
@@ -241,8 +243,8 @@ print(f"library:   L_R {ours.regularisation.item():.3f}, pull {true_pull.norm():
 
 # %% [markdown]
 # A perfect score and no pull: a cosine of a vector with itself is largest, so its slope is 0. Training would run, cost
-# three times as much, and be plain training. The code behind the thesis is not public, so nobody can look whether its MobileNet-V2 was
-# guided. You can look at yours: **$L_R$ must not be $-1$ before the first step.**
+# three times as much, and be plain training. We found no public code of the thesis' training, so we cannot look whether
+# its MobileNet-V2 was guided. You can look at yours: **$L_R$ must not be $-1$ before the first step.**
 
 # %% tags=["test", "remove-cell"]
 assert abs(vacuous + 1) < 1e-4 and pull.norm() < 1e-3 * true_pull.norm()
@@ -282,9 +284,9 @@ for name, error in errors.items():
 print({name: round(value.item(), 4) for name, value in by_hand.items()})
 
 # %% [markdown]
-# Two formulas need care. The authors' slides print the cosine **without the minus**: the value here would be +0.8, and minimising
-# it would drive the gradients apart. And the thesis (4.8) and the slides divide the shared part of the histograms by the **product** of the two
-# norms, where normalising each histogram first gives a number between -1 and 0.
+# Two formulas need care. The authors' slides print the cosine **without the minus**: the value here would be +0.8, and
+# minimising it would drive the gradients apart. And the thesis (4.8) and the slides divide the shared part of the
+# histograms by the **product** of the two norms, where normalising each histogram first gives a number from -1 to 0.
 #
 # Why that matters: a confident network has small gradients, since $\delta$ carries the factor $1 - p_t$. Shrink
 # *both* gradients by the same factor; not a bit of noise goes. **Predict** what each error does.
@@ -309,9 +311,9 @@ figure.axes[0].set_yscale("log")
 figure
 
 # %% [markdown]
-# Cosine and HI see direction only. MAE and MSE can be lowered **by shrinking alone**. The thesis' HI, which is negative,
-# can be lowered without bound by the same trick. A real network knows a way to shrink: scale its logits up. No answer changes,
-# and no pixel of the map does either:
+# Cosine and HI see direction only. MAE and MSE can be lowered **by shrinking alone**. The thesis' HI, which is
+# negative, can be lowered without bound by the same trick. A real network knows a way to shrink: scale its logits up.
+# No answer changes, and the maps keep their pattern:
 
 # %%
 rows = {}
@@ -328,8 +330,8 @@ shrunk = pd.DataFrame(rows).T
 shrunk.style.format("{:.2g}")
 
 # %% [markdown]
-# The first and the last network draw the same saliency maps up to a factor. By MAE, MSE and the thesis' HI the last one is far better.
-# Table 4.2 gives no coefficients for these three errors, so nobody can tell how hard they pulled.
+# The first and the last network draw the same saliency maps up to a factor. By MAE, MSE and the thesis' HI the last one
+# is far better. Table 4.2 gives no coefficients for these three errors, so nobody can tell how hard they pulled.
 
 # %% tags=["test", "remove-cell"]
 assert shrunk["MAE"].iloc[-1] < 0.5 * shrunk["MAE"].iloc[0]
@@ -340,8 +342,8 @@ assert shrunk["HI, thesis"].iloc[-1] < 2 * shrunk["HI, thesis"].iloc[0] < 0
 # ## Whom does the teacher listen to?
 #
 # Guided backpropagation is usually drawn for the *logit* $y_t$. The method guides the *loss*, which falls where $y_t$
-# rises. For plain gradients this is a matter of sign: when one class dominates, $\partial L_C / \partial x$ points against
-# $\partial y_t / \partial x$. **Predict** the same comparison for the guided ones.
+# rises. For plain gradients this is a matter of sign: when one class dominates, $\partial L_C / \partial x$ points
+# against $\partial y_t / \partial x$. **Predict** the same comparison for the guided ones.
 
 # %%
 from xailib.explain import gradient
@@ -368,11 +370,11 @@ pd.DataFrame(teachers).round(2)
 
 # %% [markdown]
 # The plain gradients point in opposite directions, as they must. The guided ones point **the same way**: guided
-# backpropagation hardly cares what it is asked (lesson 06), not even whether the question is *what speaks for the class* or
-# *what speaks against it*. So the teacher of the loss shows the familiar drawing with the familiar sign, and asks the gradient of the **loss** to
-# look like it; that is, it asks the gradient of the **logit** to look like its negative. With
-# `guided_of="logit"` the library takes the negative of the guided logit for a teacher, which asks for the opposite. The thesis guides the loss,
-# and so does the library by default; the thesis does not discuss the choice.
+# backpropagation hardly cares what it is asked (lesson 06), not even whether the question is *what speaks for the
+# class* or *what speaks against it*. So the teacher of the loss shows the familiar drawing with the familiar sign, and
+# asks the gradient of the **loss** to look like it; that is, it asks the gradient of the **logit** to look like its
+# negative. With `guided_of="logit"` the library takes the negative of the guided logit for a teacher, which asks for
+# the opposite. The thesis guides the loss, and so does the library by default; the thesis does not discuss the choice.
 
 # %% tags=["test", "remove-cell"]
 for one in teachers.values():
@@ -382,13 +384,14 @@ for one in teachers.values():
 # %% [markdown]
 # ## Train a pair
 #
-# Small networks on small planted scenes (the colour of a sticker is the class; 32 pixels, three classes), each seed once
-# without and once with the regulariser. Both begin with the same weights and see the same images in the same order, so
-# that only the loss differs. One more network gets ten times the coefficient. **Predict** accuracy and alignment.
+# Small networks on small planted scenes (the colour of a sticker is the class; 32 pixels, three classes), each seed
+# once without and once with the regulariser. Both begin with the same weights and see the same images in the same
+# order, so that only the loss differs. One more network gets ten times the coefficient. **Predict** accuracy and
+# alignment.
 #
-# A subtlety: while it is trained, a network with batch norm uses the statistics of the batch, and $\delta_i$ then depends
-# on the other images, too. That is the gradient which the regulariser sees. Maps are made in evaluation mode, where the statistics are
-# fixed. So there are two alignments to report.
+# A subtlety: while it is trained, a network with batch norm uses the statistics of the batch, and $\delta_i$ then
+# depends on the other images, too. That is the gradient which the regulariser sees. Maps are made in evaluation mode,
+# where the statistics are fixed. So there are two alignments to report.
 # %%
 def small_scenes(count, seed):
     options = {"evidence": "colour", "classes": 3, "size": 32}
@@ -447,10 +450,11 @@ live = pd.DataFrame(lines)
 live.drop(columns="method").set_index(["seed", "row"]).round(3)
 
 # %% [markdown]
-# In training mode the regulariser gets what it asks for: the alignment is higher in each pair, and highest with the large coefficient. In
-# evaluation mode, where maps are made, little of that need arrive. With $\lambda = 0.1$ most of the accuracy is kept; with ten
-# times as much the network pays with its answers. Whether the last two columns profit is another question, and so small a table
-# cannot answer it: the two standard networks differ as well. We come back to it with more numbers.
+# In training mode the regulariser gets what it asks for: the alignment is higher in each pair, and highest with the
+# large coefficient. In evaluation mode, where maps are made, little of that need arrive. With $\lambda = 0.1$ most of
+# the accuracy is kept; with ten times as much the network pays with its answers. Whether the last two columns profit is
+# another question, and so small a table cannot answer it: the two standard networks differ as well. We come back to it
+# with more numbers.
 
 # %% tags=["test", "remove-cell"]
 wide = live.pivot(index="seed", columns="row", values=["accuracy", "in training", "energy"])
@@ -462,8 +466,9 @@ assert wide["accuracy", "cosine 1"][0] < wide["accuracy", "standard"][0] - 0.15
 # %% [markdown]
 # ## The pair that comes with the course
 #
-# `smallcnn_shape` and `smallcnn_denoised` had 8192 scenes of 64 pixels and three epochs; same data, recipe and seed, the second with the cosine and
-# $\lambda = 0.1$. How did its alignment develop while it learned? The training wrote it down. **Predict** the direction.
+# `smallcnn_shape` and `smallcnn_denoised` had 8192 scenes of 64 pixels and three epochs; same data, recipe and seed,
+# the second with the cosine and $\lambda = 0.1$. How did its alignment develop while it learned? The training wrote it
+# down. **Predict** the direction.
 
 # %%
 history = pd.read_csv(course.ROOT / "results" / "train_smallcnn_denoised.csv")
@@ -476,9 +481,9 @@ cards = [models.shipped.card(name) for name in ("smallcnn_shape", "smallcnn_deno
 print("seconds of training:", *(card["seconds"] for card in cards))
 
 # %% [markdown]
-# It **falls**. While the network knows little, the regulariser has its way. As it learns the task, the classification loss takes over, and at the end little
-# alignment is left. A network that is called *denoised* for how it
-# was trained may not be it. So measure:
+# It **falls**. While the network knows little, the regulariser has its way. As it learns the task, the classification
+# loss takes over, and at the end little alignment is left. A network that is called *denoised* for how it was trained
+# may not be it. So measure:
 
 # %%
 shipped = {name: models.load(name) for name in ("smallcnn_shape", "smallcnn_denoised")}
@@ -497,8 +502,8 @@ for name, one in shipped.items():
     }
 
 # %% [markdown]
-# Image by image, the difference between the two networks, with the interval that holds the middle 95 % of the means of resampled
-# images (the bootstrap of lesson 10). An interval without 0 tells them apart.
+# Image by image, the difference between the two networks, with the interval that holds the middle 95 % of the means of
+# resampled images (the bootstrap of lesson 10). An interval without 0 tells them apart.
 
 # %%
 before, after = values.values()
@@ -526,10 +531,11 @@ plot.gallery(
 )
 
 # %% [markdown]
-# The rows look alike, and the table agrees: no clear gain in alignment, and the share of saliency on the stickers that decide did not grow.
-# With this coefficient, three epochs and batch norm, the method cost more than twice the time and denoised nothing that
-# we can measure. This is one pair with one seed. The intervals above are about **images**: they say that these two
-# networks differ in energy and probability, not that the *method* makes them differ. For that, networks must be repeated.
+# The rows look alike, and the table agrees: no clear gain in alignment, and the share of saliency on the stickers that
+# decide did not grow. With this coefficient, three epochs and batch norm, the method cost more than twice the time and
+# denoised nothing that we can measure. This is one pair with one seed. The intervals above are about **images**: they
+# say that these two networks differ in energy and probability, not that the *method* makes them differ. For that,
+# networks must be repeated.
 
 # %% tags=["test", "remove-cell"]
 align = summary.loc["alignment"]
@@ -554,11 +560,13 @@ cosines = t41[t41["error"] == "cosine"].set_index(["model", "method"])[standard.
 (cosines - standard).round(2)
 
 # %% [markdown]
-# AD, AG, AI and INS improve in every line; ten lines look like ten confirmations. But they are **two pairs of networks**, and the five
-# methods look at the same ones. If the second ResNet-18 happens to be a network with a lower average drop, all five say so.
+# AD, AG, AI and INS improve in every line; ten lines look like ten confirmations. But they are **two pairs of
+# networks**, and the five methods look at the same ones. If the second ResNet-18 happens to be a network with a lower
+# average drop, all five say so.
 #
-# One cell in this table cannot be right. On a network that ends with pooling and one linear layer, Axiom-CAM (XGrad-CAM) equals
-# Grad-CAM at the last layer (lesson 08); indeed their lines agree everywhere. **Find the exception.**
+# One cell in this table cannot be right. On a network that ends with pooling and one linear layer, Axiom-CAM
+# (XGrad-CAM) equals Grad-CAM at the last layer (lesson 08); indeed their lines agree everywhere. **Find the
+# exception.**
 
 # %%
 twins = t41[t41["method"].isin(["Grad-CAM", "Axiom-CAM"])].set_index(["model", "error", "method"])
@@ -568,9 +576,9 @@ twins.sort_index(na_position="first")
 # For the standard MobileNet-V2 they agree but for DEL: 14.34 and 15.27. One is a slip, and it decides the **sign**:
 # from 14.34 to 15.20 deletion gets worse, from 15.27 to 15.20 better.
 #
-# How large is chance? Training with another seed would tell; the thesis has one. But its table 4.3 has eight denoised ResNet-18 that
-# differ in $\lambda$ only, and calls the method not very sensitive to $\lambda$. Then the eight are nearly repetitions, and their
-# spread is an estimate of chance. Is the standard network outside of it?
+# How large is chance? Training with another seed would tell; the thesis has one. But its table 4.3 has eight denoised
+# ResNet-18 that differ in $\lambda$ only, and calls the method not very sensitive to $\lambda$. Then the eight are
+# nearly repetitions, and their spread is an estimate of chance. Is the standard network outside of it?
 
 # %%
 (t43,) = (one for name, one in thesis.items() if name.startswith("4.3"))
@@ -584,9 +592,11 @@ chance["chosen, 0.0075"] = eight.set_index("lambda").loc[0.0075]
 chance.round(2)
 
 # %% [markdown]
-# AD, AG and AI moved by between one and two spreads, in the hoped-for direction; the others by less. One
-# standard network is one draw, so this is a hint and no proof. The chosen $\lambda = 0.0075$ has the lowest AD of all eight, by more than the mean: who reports the best of
-# eight reports some luck with it. Its accuracy lies 0.56 points below the standard network's, which is about one and a half spreads, too.
+# AD, AG and AI moved by between one and two spreads, in the hoped-for direction; the others by less (accuracy and
+# deletion to the worse). One standard
+# network is one draw, so this is a hint and no proof. The chosen $\lambda = 0.0075$ has the lowest AD of all eight, by
+# more than the mean: who reports the best of eight reports some luck with it. Its accuracy lies 0.56 points below the
+# standard network's, which is about one and a half spreads, too.
 
 # %% tags=["test", "remove-cell"]
 shift = cosines - standard
@@ -600,14 +610,15 @@ assert sorted(odd) == [14.34, 15.27]
 # %% [markdown]
 # ### Three seeds, and pairs
 #
-# `python -m xailib study denoising` trains one network for each error, coefficient and **seed**, and judges them alike. The same seed gives the
-# same first weights and order of images, so differences are taken **pair by pair**: what a lucky start gives to both
-# cancels. With $n$ differences of mean $\bar d$ and standard deviation $s$, the 95 % interval is
+# `python -m xailib study denoising` trains one network for each error, coefficient and **seed**, and judges them alike.
+# The same seed gives the same first weights and order of images, so differences are taken **pair by pair**: what a
+# lucky start gives to both cancels. With $n$ differences of mean $\bar d$ and standard deviation $s$, the 95 % interval
+# is
 #
 # $$\bar d \pm t_{0.975,\,n-1} \; s / \sqrt n ,$$
 #
-# and for $n = 3$ the factor $t$ is 4.3, not 2: two degrees of freedom know little about $s$. If the table of the study is not there yet,
-# the cell says so and goes on with the pairs that were trained above.
+# and for $n = 3$ the factor $t$ is 4.3, not 2: two degrees of freedom know little about $s$. If the table of the study
+# is not there yet, the cell says so and goes on with the pairs that were trained above.
 
 # %%
 file = course.ROOT / "results" / "study_denoising.csv"
@@ -648,10 +659,10 @@ print("thesis, denoised minus standard: -0.56 (ResNet-18), +2.93 (MobileNet-V2),
 
 # %% [markdown]
 # Read the figure in this order. **Alignment** first: a row whose alignment did not rise was not denoised, whatever else
-# changed in it. Then the other panels, of the rows that pass. Compare what you see with the printed number of intervals that chance alone would
-# put beside 0. An interval that holds 0 does not say *no effect*; it says that three seeds could not
-# see one of this size. The spread of a small network on other data is not that of the thesis' ResNet-18, of course: the honest statement about
-# half a point on CIFAR-100 is that nobody measured how much chance there is.
+# changed in it. Then the other panels, of the rows that pass. Compare what you see with the printed number of intervals
+# that chance alone would put beside 0. An interval that holds 0 does not say *no effect*; it says that three seeds
+# could not see one of this size. The spread of a small network on other data is not that of the thesis' ResNet-18, of
+# course: the honest statement about half a point on CIFAR-100 is that one seed cannot tell it from chance.
 #
 # The coefficient, beside table 4.3 (average drop of Grad-CAM, as a difference to the standard network):
 
@@ -667,8 +678,9 @@ ours.index = [float(row.split()[1]) for row in ours.index]
 pd.concat([theirs, ours], axis=1).sort_index().round(2)
 
 # %% [markdown]
-# In the thesis' column, neighbours jump up and down by a point and more: a curve that smooth in $\lambda$ as the
-# method must be would not. One number per $\lambda$ cannot show where the effect ends and chance begins. Beside ours you have an interval.
+# In the thesis' column, neighbours jump up and down by a point and more: a curve that smooth in $\lambda$ as the method
+# must be would not. One number per $\lambda$ cannot show where the effect ends and chance begins. Beside ours you have
+# an interval.
 
 # %% tags=["test", "remove-cell"]
 assert theirs.diff().abs().max() > 1
@@ -680,9 +692,9 @@ torch.testing.assert_close((student.low, student.high), tuple(map(float, panels[
 # ## Misreading: a cleaner gradient is a truer one
 #
 # Clean is a property of a picture. True is a relation between a picture and a network. On planted scenes both can be
-# measured. The stickers in the boxes decide; the others, the **distractors**, carry no class. Four maps of the *standard* network: its
-# saliency, its guided gradient, Grad-CAM, and the edges of the scene, which never saw a network. **Predict** which map puts most of its
-# strength on the stickers that decide.
+# measured. The stickers in the boxes decide; the others, the **distractors**, carry no class. Four maps of the
+# *standard* network: its saliency, its guided gradient, Grad-CAM, and the edges of the scene, which never saw a
+# network. **Predict** which map puts most of its strength on the stickers that decide.
 
 # %%
 from xailib.explain import edge_map
@@ -725,16 +737,16 @@ plot.gallery(
 
 # %% [markdown]
 # The second column asks a harder question than the first, pixel for pixel: how much stronger is a map on a sticker that
-# decides than on one that does not? Here the clean map does well: better than saliency, and better than the edges, which know
-# nothing and still favour the stickers that decide. So far the reviewer of a paper would be content.
+# decides than on one that does not? Here the clean map does well: better than saliency, and better than the edges,
+# which know nothing and still favour the stickers that decide. So far the reviewer of a paper would be content.
 #
-# The third column says what is missing. Asked for **another class**, the guided gradient draws nearly the same picture; asked what speaks
-# *against* the class it did so too (above). It answers *where do I look?*, whatever the question is. Whoever
-# reads it as *this is why I said triangle* reads too much.
+# The third column says what is missing. Asked for **another class**, the guided gradient draws nearly the same picture;
+# asked what speaks *against* the class it did so too (above). It answers *where do I look?*, whatever the question is.
+# Whoever reads it as *this is why I said triangle* reads too much.
 #
 # Does it tell networks apart? `smallcnn_shortcut` was trained where a small tag in a corner nearly gave the class away.
-# Change *only* the tag and count changed answers (as in lesson 12): that is the truth. Then ask how much of each map lies on
-# the tag, in units of the tag's share of the picture. **Predict** all three columns.
+# Change *only* the tag and count changed answers (as in lesson 12): that is the truth. Then ask how much of each map
+# lies on the tag, in units of the tag's share of the picture. **Predict** all three columns.
 
 # %%
 shortcut = models.load("smallcnn_shortcut")
@@ -760,10 +772,12 @@ pd.DataFrame(uses).T.round(2)
 
 # %% [markdown]
 # It does. One network ignores the tag, and neither of its maps favours it; the other one's answers hang on the tag, and
-# both maps go there, the guided more. A map may fail one test and pass the next: *true* is no property of a method as such, but of a claim.
+# both maps go there, the guided more. A map may fail one test and pass the next: *true* is no property of a method as
+# such, but of a claim.
 #
-# And the claim behind denoising, that a network whose gradient is cleaner can be explained better? Here are the saliency maps of two networks of
-# one seed, trained above: without the regulariser, and with ten times the coefficient. **Predict** which of them you would choose for a paper.
+# And the claim behind denoising, that a network whose gradient is cleaner can be explained better? Here are the
+# saliency maps of two networks of one seed, trained above: without the regulariser, and with ten times the coefficient.
+# **Predict** which of them you would choose for a paper.
 
 # %%
 pair = [networks[row, 0] for row in ("standard", "cosine 1")]
@@ -785,10 +799,10 @@ plot.gallery(
 print(facts[["accuracy", "variation", "energy"]].round(2))
 
 # %% [markdown]
-# The second is the cleaner map: its variation is smaller. It belongs to the network that gets far more scenes wrong, and no map shows
-# that. The share on the stickers that decide, the nearest thing to truth that we can measure here, has changed little. (This is one
-# pair; compare the seeds in the table above before you read anything into its difference.) A network is
-# there for its answers: read the accuracy first, then the alignment, then the maps.
+# The second is the cleaner map: its variation is smaller. It belongs to the network that gets far more scenes wrong,
+# and no map shows that. The share on the stickers that decide, the nearest thing to truth that we can measure here, has
+# changed little. (This is one pair; compare the seeds in the table above before you read anything into its difference.)
+# A network is there for its answers: read the accuracy first, then the alignment, then the maps.
 
 # %% tags=["test", "remove-cell"]
 assert truth["guided"]["share on evidence"] > truth["saliency"]["share on evidence"] + 0.1
@@ -809,8 +823,10 @@ assert abs(facts["energy"].iloc[1] - facts["energy"].iloc[0]) < 0.1
 #
 # Three things to find out:
 #
-# 1. Go through ten scenes with the guided gradient, switching the network. Could you tell from the map which network it is?
-# 2. Do the same with the standard gradient of the loss. Use one scale for both networks: which network is brighter, and what has its probability to do with it?
+# 1. Go through ten scenes with the guided gradient, switching the network. Could you tell from the map which network it
+#    is?
+# 2. Do the same with the standard gradient of the loss. Use one scale for both networks: which network is brighter, and
+#    what has its probability to do with it?
 # 3. Find a scene where the guided gradient draws a distractor as strongly as the sticker in the box.
 
 # %%
@@ -875,28 +891,31 @@ alike = [
 assert alike[1].mean() > alike[0].mean()
 
 # %% [markdown]
-# The guided maps of the two networks are more alike than their saliency maps: outlines of stickers, the box's first and others too,
-# whichever network drew them. On one scale, the network that is surer of a scene is mostly the darker one: the gradient of the loss carries
-# the factor $1 - p_t$, and that has nothing to do with noise.
+# The guided maps of the two networks are more alike than their saliency maps: outlines of stickers, the box's first and
+# others too, whichever network drew them. On one scale, the network that is surer of a scene is mostly the darker one:
+# the gradient of the loss carries the factor $1 - p_t$, and that has nothing to do with noise.
 #
 # ## To remember
 #
-# 1. A regulariser that compares gradients is three lines and a switch. Before you trust a run, **look at its value**: -1 at the start means that
-#    nothing was guided, and a fall at the end that nothing was kept.
+# 1. A regulariser that compares gradients is three lines and a switch. Before you trust a run, **look at its value**:
+#    -1 at the start means that nothing was guided, and a fall at the end that nothing was kept.
 # 2. One network per row is **one draw**. Pair by seed, give an interval, count how many you looked at.
-# 3. *Clean* is about the picture, *true* about the network. Test truth where you planted it, with a **map that knows nothing** beside yours.
+# 3. *Clean* is about the picture, *true* about the network. Test truth where you planted it, with a **map that knows
+#    nothing** beside yours.
 #
 # **Now you**: [the exercise of this lesson](../exercises/15_denoising.ipynb), 45 minutes.
 #
 # ## Further reading
 #
-# - F. Torres, H. Zhang, R. Sicre, Y. Avrithis and S. Ayache, *A learning paradigm for interpretable gradients*, VISAPP 2024.
-# - J. T. Springenberg, A. Dosovitskiy, T. Brox and M. Riedmiller, *Striving for simplicity: the all convolutional net*, ICLR
-#   workshop 2015.
-# - A. A. Ismail, H. Corrada Bravo and S. Feizi, *Improving deep learning interpretability by saliency guided training*, NeurIPS
-#   2021: another loss that asks for clean gradients.
+# - F. Torres, H. Zhang, R. Sicre, Y. Avrithis and S. Ayache, *A learning paradigm for interpretable gradients*, VISAPP
+#   2024.
+# - J. T. Springenberg, A. Dosovitskiy, T. Brox and M. Riedmiller, *Striving for simplicity: the all convolutional net*,
+#   ICLR workshop 2015.
+# - A. A. Ismail, H. Corrada Bravo and S. Feizi, *Improving deep learning interpretability by saliency guided training*,
+#   NeurIPS 2021: another loss that asks for clean gradients.
 # - A. S. Ross and F. Doshi-Velez, *Improving the adversarial robustness and interpretability of deep neural networks by
 #   regularizing their input gradients*, AAAI 2018: the ancestor of such losses.
-# - J. Adebayo, J. Gilmer, M. Muelly, I. Goodfellow, M. Hardt and B. Kim, *Sanity checks for saliency maps*, NeurIPS 2018.
+# - J. Adebayo, J. Gilmer, M. Muelly, I. Goodfellow, M. Hardt and B. Kim, *Sanity checks for saliency maps*, NeurIPS
+#   2018.
 # - In the library: [the loss](../xailib/training/denoising.py), [the rectifiers](../xailib/rectifier.py), [the
 #   study](../xailib/runs/rows.py), [intervals](../xailib/metrics/intervals.py).

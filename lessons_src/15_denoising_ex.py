@@ -24,8 +24,8 @@ from xailib.explain import edge_map, gradient, saliency
 # %% [markdown]
 # ## 1. The error of a batch
 #
-# *5 minutes, one or two lines.* Given standard and guided gradients `[b 3 h w]`, return the cosine error of the batch: the
-# mean over the images of minus the cosine. On paper first: $\delta = (1, 2)$ and $\delta' = (2, 1)$.
+# *5 minutes, one or two lines.* Given standard and guided gradients `[b 3 h w]`, return the cosine error of the batch:
+# the mean over the images of minus the cosine. On paper first: $\delta = (1, 2)$ and $\delta' = (2, 1)$.
 
 
 # %%
@@ -65,9 +65,9 @@ check.cosine_error(not_normalised)
 # %% [markdown]
 # ## 2. A loss that contains a gradient
 #
-# *12 minutes, four lines.* Given a model, images, labels, a `teacher` gradient of the images' shape and $\lambda$, return $L = L_C +
-# \lambda L_R$ with the cosine error. Both parts must be learned from, and the teacher must not. The check compares the slopes of your loss at some weights with
-# finite differences.
+# *12 minutes, four lines.* Given a model, images, labels, a `teacher` gradient of the images' shape and $\lambda$,
+# return $L = L_C + \lambda L_R$ with the cosine error. Both parts must be learned from, and the teacher must not. The
+# check compares the slopes of your loss at some weights with finite differences.
 
 
 # %%
@@ -120,8 +120,8 @@ check.denoising_loss(pushed_apart)
 # %% [markdown]
 # ## 3. Is it a gain?
 #
-# *8 minutes, three lines.* Two lists of numbers, one per seed: of networks trained without and with denoising. Return the two ends of
-# the 95 % interval of the mean gain, with pairs of the same seed. Use `stats.t.ppf(0.975, n - 1)`.
+# *8 minutes, three lines.* Two lists of numbers, one per seed: of networks trained without and with denoising. Return
+# the two ends of the 95 % interval of the mean gain, with pairs of the same seed. Use `stats.t.ppf(0.975, n - 1)`.
 
 
 # %%
@@ -178,9 +178,10 @@ if solved:
 # %% [markdown]
 # ## 4. Which run was denoised?
 #
-# *8 minutes, a few lines.* Four people trained with a regulariser and kept the gradients of sixteen images: `RUNS[letter]["before"]` and
-# `["after"]` each hold standard and guided gradients. All report success: A has an alignment of 1, B's MAE fell, C's loss fell, and D's too.
-# Which of them have a network whose gradients turned towards the guided ones? Write a set of letters.
+# *8 minutes, a few lines.* Four people trained with a regulariser and kept the gradients of sixteen images:
+# `RUNS[letter]["before"]` and `["after"]` each hold standard and guided gradients. All report success: A has an
+# alignment of 1, B's MAE fell, C's loss fell, and D's too. Which of them have a network whose gradients turned towards
+# the guided ones? Write a set of letters.
 
 # %%
 for letter, run in RUNS.items():
@@ -213,9 +214,10 @@ check.denoised_run({"C", "D"})
 # %% [markdown]
 # ## 5. A reviewer is impressed
 #
-# *12 minutes, open.* You send a paper with guided gradients of your classifier. The reviewer writes: "The guided maps are so much clearer than the
-# saliency maps, and they hold more of the object. Clearly the guided maps show better what the network uses. Accept." Below is what each map
-# holds on the stickers that decide, on planted scenes: asked for the right class, and asked for a wrong one.
+# *12 minutes, open.* You send a paper with guided gradients of your classifier. The reviewer writes: "The guided maps
+# are so much clearer than the saliency maps, and they hold more of the object. Clearly the guided maps show better what
+# the network uses. Accept." Below is what each map holds on the stickers that decide, on planted scenes: asked for the
+# right class, and asked for a wrong one.
 
 # %%
 network = models.load("smallcnn_shape")
@@ -247,23 +249,27 @@ assert share["guided"] > share["saliency"] + 10
 assert likeness["guided"] > likeness["saliency"] and likeness["edges"] > 0.99
 
 # %% [markdown]
-# Answer in at most 150 words, to a reviewer who wants to accept your paper. Say what the reviewer's argument shows and what it does
-# not, use one number from above, and propose **one experiment** after which the sentence may stay, or must go.
+# Answer in at most 150 words, to a reviewer who wants to accept your paper. Say what the reviewer's argument shows and
+# what it does not, use one number from above, and propose **one experiment** after which the sentence may stay, or must
+# go.
 
 # %% [markdown] tags=["solution"]
 # **Rubric**, one point each:
 #
-# - *Clear is not true.* Clarity is a property of the picture. Whether the map shows what the network uses is a question to the network.
-# - *A number, read rightly.* The guided map holds more on the stickers than saliency does; but its map for a wrong class is much like the one
-#   for the right class, and the edge map, which never saw the network, holds a share too. So a good part of the clarity can be the drawing of objects.
-# - *What the argument does show.* Guided maps lie on objects; where the object is the evidence, they lie on the evidence. That is worth
-#   saying, and less than was claimed.
-# - *The experiment could fail.* For example: take a network that uses a tag in the corner, as changing the tag proves, and see whether the
-#   guided map moves to the tag; or randomise the upper layers and see whether it changes. "Show more maps to more people" is not such an experiment.
+# - *Clear is not true.* Clarity is a property of the picture. Whether the map shows what the network uses is a question
+#   to the network.
+# - *A number, read rightly.* The guided map holds more on the stickers than saliency does; but its map for a wrong
+#   class is much like the one for the right class, and the edge map, which never saw the network, holds a share too. So
+#   a good part of the clarity can be the drawing of objects.
+# - *What the argument does show.* Guided maps lie on objects; where the object is the evidence, they lie on the
+#   evidence. That is worth saying, and less than was claimed.
+# - *The experiment could fail.* For example: take a network that uses a tag in the corner, as changing the tag proves,
+#   and see whether the guided map moves to the tag; or randomise the upper layers and see whether it changes. "Show
+#   more maps to more people" is not such an experiment.
 # - *Bonus.* The answer asks for an interval, or for more than one trained network.
 #
-# A good answer: *Thank you, but the sentence goes too far. Guided maps lie on the deciding stickers more than saliency does, and
-# that is measured. Asked for a wrong class they hardly change, though, so they tell where objects are drawn rather than why
-# this class was chosen; an edge map does part of that without any network. We will test it: on the network that was
-# trained with a tag, and whose answer changes with the tag, the guided map must put more on the tag than the edge map does. If it does not, we write
-# "guided maps outline objects" and nothing more.*
+# A good answer: *Thank you, but the sentence goes too far. Guided maps lie on the deciding stickers more than saliency
+# does, and that is measured. Asked for a wrong class they hardly change, though, so they tell where objects are drawn
+# rather than why this class was chosen; an edge map does part of that without any network. We will test it: on the
+# network that was trained with a tag, and whose answer changes with the tag, the guided map must put more on the tag
+# than the edge map does. If it does not, we write "guided maps outline objects" and nothing more.*
