@@ -37,8 +37,8 @@ from xailib.models import CAStream
 class Config:
     scenes: int = choose(quick=384, laptop=1024, full=8192)  # to train on
     epochs: int = choose(quick=3, laptop=4, full=10)
-    test: int = choose(quick=64, laptop=192, full=1024)  # scenes to judge maps on
-    curves: int = choose(quick=16, laptop=32, full=256)  # of these, for insertion and deletion
+    test: int = choose(quick=64, laptop=64, full=1024)  # scenes to judge maps on
+    curves: int = choose(quick=16, laptop=16, full=256)  # of these, for insertion and deletion
 
 
 config = Config()
@@ -630,6 +630,8 @@ y = {
     for net in ("GAP", "CA")
     for whose in ("GAP", "CA")
 }
+
+# %%
 sure = {net: metrics.confidence(y[net, net][0]).mean().item() for net in ("GAP", "CA")}
 T = {
     "GAP": metrics.matched_temperature(y["GAP", "GAP"][0], sure["CA"]),
@@ -863,6 +865,7 @@ def compute(number, stage, scale):
     return image[0], a[0] * a.numel(), heat[0], p, share(a, scenes.evidence[[number]]).item()
 
 
+# %%
 def draw(result, number, stage, scale):
     image, a, heat, p, on = result
     return plot.gallery(
