@@ -34,6 +34,7 @@ from xailib.data import PlantedScenes, photos
 from xailib.training import Recipe, denoising, evaluate, fit, interpretable_gradient_loss
 
 
+# %%
 @dataclass(frozen=True)
 class Config:
     seeds: int = choose(quick=2, laptop=3, full=5)  # of the pair that is trained here
@@ -272,6 +273,8 @@ by_hand = {
     "HI": -shared(a / a.abs().sum(), b / b.abs().sum()),
     "HI, thesis": -shared(a, b) / (a.abs().sum() * b.abs().sum()),
 }
+
+# %%
 errors = {
     "cosine": denoising.cosine,
     "MAE": denoising.mae,
@@ -418,6 +421,7 @@ LOSSES = {"standard": classification} | {
 }
 
 
+# %%
 def trained(seed, loss):
     torch.manual_seed(seed)
     small = SmallCNN(3, widths=(8, 16, 32))
@@ -706,6 +710,8 @@ four_maps = {
     "Grad-CAM": cam(*asked, layer="net.stages.2", weights=gradcam),
     "edges": edge_map(*asked),
 }
+
+# %%
 distractors = ~test.context & ~test.evidence
 another = network, test.images, (test.labels + 1) % 5
 same = {"saliency": saliency(*another), "guided": gradient(*another, guided=True).abs().amax(1)}
@@ -832,9 +838,8 @@ assert abs(facts["energy"].iloc[1] - facts["energy"].iloc[0]) < 0.1
 # %%
 from xailib.widgets import Explorer, choice, slider, toggle
 
-more = PlantedScenes(40, generator=torch.Generator().manual_seed(9), evidence="shape").batch(
-    range(40)
-)
+more = PlantedScenes(40, generator=torch.Generator().manual_seed(9), evidence="shape")
+more = more.batch(range(40))
 
 
 def compute(index, kind):
@@ -842,14 +847,14 @@ def compute(index, kind):
     results = {}
     for name, one in shipped.items():
         _, standard, guided = denoising.gradients(one, *here)
-        S = {"standard": standard.detach(), "guided": guided, "saliency": gradient(one, *here)}[
-            kind
-        ]
+        plain = gradient(one, *here)
+        S = {"standard": standard.detach(), "guided": guided, "saliency": plain}[kind]
         probability = one(here[0]).softmax(1)[0, here[1]].item()
         results[name] = S.abs().amax(1)[0], probability, cosine(standard, guided).item()
     return results
 
 
+# %%
 def draw(result, index, network, kind, shared):
     S, p, aligned = result[network]
     top = max(one[0].max().item() for one in result.values())
