@@ -1,5 +1,5 @@
 """Gradient denoising: a network trained so that its gradients at the image look like the guided ones, which are cleaner
-(Zhang et al., VISAPP 2024; thesis, chapter 4).
+(Torres et al., VISAPP 2024; thesis, chapter 4).
 
 With the classification loss L_C, its gradient delta = dL_C/dx at the image and its guided gradient delta^G,
 
