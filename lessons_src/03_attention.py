@@ -741,7 +741,7 @@ assert without_evidence < 0.4 and told["after 0 blocks"][1] < 30 and told["after
 # head. The map shows whom it listens to; the box marks the patch that asks. Four things to find out:
 #
 # 1. Block 1, head 1, a red or a yellow scene: let a patch of the sky ask, then one of the ground. Does the map change?
-# 2. Block 0, head 0, a red scene: let a patch of the red sticker ask. Does it listen to its own sticker?
+# 2. The same head: let a patch on that sticker ask. Then try head 0 of block 0, with the class token and with any patch.
 # 3. Take a blue scene. Do you find a head that looks at the sticker that decides, and only there?
 # 4. Take any scene and the class token. Which of the twelve maps would you put into a paper, and what would it make your readers believe?
 
@@ -779,10 +779,19 @@ Explorer(
 )
 
 # %% [markdown]
-# The map hardly changes: whoever asks, the head looks for the same thing. Sky, ground and class token all listen to the red
-# sticker, which is how the background came to know. The sticker's own patches do *not* listen to their sticker in that head. For blue you
-# search in vain. And the map for the paper: with twelve to choose from, one will please you. That is why the choice must be made
-# before you look, and stand in the caption.
+# The map hardly changes. Sky, ground and class token all listen to the red sticker, which is how the background came to know.
+# The sticker's own patches do not: they listen elsewhere. In block 0, head 0, only the class token searches. For blue you search in
+# vain. And the map for the paper: with twelve to choose from, one will please you. That is why the choice must be made before you look,
+# and stand in the caption.
+
+# %% tags=["test", "remove-cell"]
+found = {}
+for block, head in ((1, 1), (0, 0)):
+    A, truth = attention[block][shown, head], covered[shown]
+    askers = {"sky": A[5], "ground": A[60], "class": A[0], "own": A[1 + truth.argmax()]}
+    found[block] = {asker: (row[1:] * truth).sum() / truth.max() for asker, row in askers.items()}
+assert min(found[1][asker] for asker in ("sky", "ground", "class")) > 0.8 and found[1]["own"] < 0.1
+assert found[0]["class"] > 0.8 and max(found[0]["sky"], found[0]["ground"]) < 0.2
 
 # %% [markdown]
 # ## Freedom has a price
