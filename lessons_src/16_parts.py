@@ -315,9 +315,10 @@ summary(measured)[["accuracy", "complementary", "assignment", "specificity"]]
 
 # %% [markdown]
 # Look at three things. Each constraint keeps *its own* number small, and leaving it out lets that number grow. Without
-# the balance, places agree on fewer parts. And the last line: with regions of length 1, so that $S$ is a cosine, as
-# one would read the slides, the accuracy falls. This backbone was trained with average pooling, where the *length* of
-# a feature vector says how surely something was seen; the cosine throws that away.
+# the balance, places choose their part more surely; nothing then keeps them from all choosing the same. And the last
+# line: with regions of length 1, so that $S$ is a cosine, as one would read the slides, the same two epochs teach far
+# less. This backbone was trained with average pooling, where the *length* of a feature vector says how surely
+# something was seen; the cosine throws that away.
 
 # %% tags=["test", "remove-cell"]
 mean = measured.groupby("row").mean(numeric_only=True)
