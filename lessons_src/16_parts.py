@@ -239,7 +239,7 @@ assert curves["plus"][-1] < 1e-3 and curves["minus, as printed"][-1] > 0.85
 # %%
 @dataclass(frozen=True)
 class Config:
-    scenes: int = choose(quick=512, laptop=2048, full=8192)
+    scenes: int = choose(quick=384, laptop=2048, full=8192)
     epochs: int = choose(quick=6, laptop=6, full=10)
 
 
@@ -250,7 +250,7 @@ def drawn(count, seed):
     return PlantedScenes(count, generator=torch.Generator().manual_seed(seed)).batch(range(count))
 
 
-learned, unseen = drawn(config.scenes, 1), drawn(256, 2)
+learned, unseen = drawn(config.scenes, 1), drawn(128, 2)
 train = torch.utils.data.TensorDataset(learned.images, learned.labels)
 test = torch.utils.data.TensorDataset(unseen.images, unseen.labels)
 backbone = models.load("smallcnn_shape")
