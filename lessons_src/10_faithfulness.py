@@ -7,7 +7,7 @@
 # | You need | lesson 06 (gradients) and lesson 08 (the CAM family) |
 # | Minutes | 90 |
 # | Run time | quick 45 s · laptop 2 min · full 2 min |
-# | Memory | 2 GB |
+# | Memory | 3 GB |
 # | Data | the labelled photographs of the course; planted scenes; the table of all methods in `results/` |
 # | Network | no |
 #
