@@ -814,6 +814,7 @@ makers = {
 }
 
 
+# %%
 def compute(name, order, substrate):
     photo = photos.load(name).image[None]
     stand_ins = {"mean": model.mean[None], "black": 0 * photo, "blurred": heatmap.blur(photo, 10)}
@@ -823,6 +824,7 @@ def compute(name, order, substrate):
     return steps, ask(steps).softmax(1), first.item()
 
 
+# %%
 def draw(result, gone):
     steps, p, c = result
     guess = p[gone].argmax()

@@ -163,7 +163,7 @@ MUTANTS = [
     ("explain/evidence.py", ", scores=network.class_scores(self.logits, targets))", ")", "test_cam.py"),
     ("explain/cam.py", "(denominator != 0) & (e.G != 0)", "e.G != 0", "test_cam.py"),
     ("grid.py", "return output.permute(0, 3, 1, 2)", "return output.permute(0, 3, 2, 1)", "test_cam.py"),
-    ("models/zoo.py", "self.mean) / self.std", "self.mean) * self.std", "test_zoo.py"),
+    ("models/normalized.py", "self.mean) / self.std", "self.mean) * self.std", "test_zoo.py"),
     ("models/zoo.py", "if found != _OFFLINE_SHA256:", "if not found:", "test_zoo.py"),
     ("models/zoo.py", "weights_only=True", "weights_only=False", "test_zoo.py"),
     ("models/zoo.py", "import difflib\n", "import difflib\nimport xailib.data.photos\n", "test_rooms.py"),

@@ -125,7 +125,8 @@ def default_layer(model: nn.Module) -> str:
 
     Raises ValueError for other networks: name the layer yourself.
     """
-    net = getattr(model, "net", model)
+    net = getattr(model, "backbone", model)  # of what is built on a frozen network
+    net = getattr(net, "net", net)
     names = [name for name, _ in net.named_modules()]
     layers = [name for pattern in _LAYERS.get(type(net).__name__, ()) for name in fnmatch.filter(names, pattern)]
     if not layers:
