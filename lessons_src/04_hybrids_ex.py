@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Look near or look far, and who decides where? Exercise
+# # What can convolution and attention do for each other? Exercise
 #
 # | | |
 # |---|---|
@@ -274,7 +274,7 @@ for place, area in {"on the tag": avg_pool2d(tag, 4).flatten(1), "near the tag":
     print(f"{place}: {share:.0%} of the attention on {area.mean():.0%} of the picture")
 
 # %% [markdown]
-# A colleague stops here and writes: *The network pays no more attention to the tag than its area would explain. The
+# A colleague stops here and writes: *The network pays hardly more attention to the tag than its area would explain. The
 # attention is part of the network, so this is not a guess: the network does not rely on the tag.*
 #
 # You look at scenes whose shape and tag disagree and whose answer is the tag's class, with your own `contributions`. The
@@ -305,8 +305,9 @@ plot.gallery(
     maps[:4],
     titles=titles[:4],
     boxes=[scenes.boxes[n] for n in twice],
-    alt="Two scenes with the tag boxed. Attention: on the stickers, next to nothing on the tag. Contributions to the answer "
-    "rather than to the shape's class: red at the tag, of both signs on the stickers.",
+    alt="Two scenes with the tag boxed. Attention: bright on the tag and on the sticker that tells "
+    "the shape. Contributions to the answer rather than to the shape's class: red at the tag, blue "
+    "at the sticker.",
 ) if solved else "Solve question 3 first."
 
 # %% [markdown]
@@ -316,20 +317,20 @@ plot.gallery(
 # %% [markdown] tags=["solution"]
 # **Rubric**, one point each:
 #
-# - *What the attention shows is said, and no more.* It shows how much each place weighs in the average, for all classes alike: near
-#   the tag about as much as anywhere. It does not show what is read there. A place of average weight can decide if its
-#   values are large.
-# - *The colleague is wrong, with numbers.* The answer agrees with the tag's class in about half of the scenes, where the tag tells
-#   nothing, and by chance alone it would be about a fifth. In the scenes where it follows the tag against the shape, the places near
-#   the tag speak for the tag's class, all others together against it.
+# - *What the attention shows is said, and no more.* It shows how much each place weighs in the average, for all classes alike:
+#   near the tag hardly more than with GAP. In the two scenes the tag is bright, but each map has its own scale, and the largest weight is
+#   about twice GAP's 1/256. And the sticker is bright, too: the map cannot tell which of the two spoke for the answer.
+# - *The colleague is wrong, with numbers.* The answer agrees with the tag's class in about half of the scenes, where the tag
+#   tells nothing, and by chance it would be about a fifth. Where it follows the tag against the shape, the places near the tag
+#   speak for the tag's class, and all others together against it. A place of average weight decides if its values are large.
 # - *Numbers are read with care.* The places near the tag have seen 32 x 32 pixels, so some of what they add may come from
-#   stickers beside the tag. Those scenes were chosen by their answer, so that their sum must be positive; that it comes from near
-#   the tag need not be.
-# - *The experiment could fail.* "Paint the tag over, or change it to another tag, and see whether the answer changes in the scenes that
-#   followed it; do the same to a patch of ground of the same size" is such a one.
+#   stickers beside it. And the scenes were chosen by their answer, so the sum had to favour the tag's class; that it comes
+#   from near the tag had not.
+# - *The experiment could fail.* "Paint the tag over, or put another tag there, and see whether the answers that followed it
+#   change; do the same to a patch of ground of the same size" is such a one.
 #
-# A good answer: *The map shows the weights of an average. Near the tag they are as even as GAP's: about 14 % of the weight on
-# about 12 % of the picture. It does not show what is read there. The answer follows the tag in about 55 % of the scenes; chance
-# would be 20 %. Where it does so against the shape, the places near the tag add about +3 to the difference of the two logits,
-# and all others together take away from it. So the network relies on the tag, with little attention. I would be wrong if
-# removing the tag left these answers as they are.* (The numbers are those of a quick run; yours may differ a little.)
+# A good answer: *The maps show the weights of an average. Near the tag lie about 14 % of the weight on 12 % of the picture:
+# hardly more than with GAP. What is read there, they do not show. The answer follows the tag in about 55 % of the scenes;
+# chance would be 20 %. Where it does so against the shape, the places near the tag add about +3 to the difference of the two
+# logits, and all others together take away from it. So the network relies on the tag, with little attention. I would be
+# wrong if painting the tag over left these answers as they are.* (The numbers are those of a quick run; yours may differ.)
