@@ -158,8 +158,6 @@ class CAStream(OnFrozen):
 
         with network.hooked([*((stage, keep) for stage in below), (last, pool)]):
             logits = self.backbone(images)
-        if self.queries == "class":  # the classifier ran twice: its rows must not be re-run alone (see xailib.rerun)
-            logits = logits.view_as(logits)
         return logits, maps
 
     def _query(self, last: Float[Tensor, "b d h w"], targets: Tensor | None) -> Float[Tensor, "b e"]:
