@@ -1,7 +1,7 @@
 """Lessons: one source each, and the notebooks built from it.
 
-python tools/lessons.py build                    sources -> notebooks; removes notebooks without a source
-python tools/lessons.py check                    changes nothing; shows how notebooks differ from their sources
+python tools/lessons.py build                    sources -> notebooks and the tables of lessons; removes orphans
+python tools/lessons.py check                    changes nothing; shows how notebooks and tables differ from sources
 python tools/lessons.py back NOTEBOOK...         notebook edits -> source (cells, tags and text, nothing else)
 python tools/lessons.py execute [NOTEBOOK...]    executed copies in build/executed/
 """
@@ -15,6 +15,7 @@ import nbformat
 from lesson_back import merged
 from lesson_execute import execute
 from lesson_source import FOLDERS, LessonError, cell_ids, from_notebook, notebook_text, notebooks_of, percent, sources
+from lesson_table import outdated
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,6 +43,9 @@ def build(root: Path, keep_work: bool = False) -> int:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
         print(f"built    {place}")
+    for place, text in outdated(root).items():
+        (root / place).write_text(text, encoding="utf-8", newline="\n")
+        print(f"built    {place}: its table of lessons")
     return _remove_orphans(root, orphans(root, wanted), keep_work)
 
 
@@ -71,6 +75,7 @@ def check(root: Path) -> int:
     reports = [f"{place}: missing" for place in wanted if not (root / place).exists()]
     reports += [f"{place}: an orphan, it has no source" for place in orphans(root, wanted)]
     reports += [report for place, text in wanted.items() if (report := _difference(place, root / place, text))]
+    reports += [f"{place}: its table of lessons is not that of the heads" for place in outdated(root)]
     if not reports:
         print(f"{len(wanted)} notebooks agree with their sources")
         return 0
