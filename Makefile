@@ -8,7 +8,7 @@ as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 too_old := 'This course needs Python 3.11 or newer, but $(PYTHON) is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.12'
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 
-.PHONY: help lab test notebooks lint check execute
+.PHONY: help lab test notebooks lint check execute slides
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -31,6 +31,9 @@ check: .venv/.installed  ## change nothing; complain about untidy code and noteb
 
 execute: .venv/.installed  ## run all lessons and solutions into build/executed/, for reading
 	$(bin)/python tools/lessons.py execute -j 2
+
+slides: .venv/.installed  ## one HTML file of slides for each lesson, in build/slides/ (with figures after make execute)
+	$(bin)/python tools/slides.py
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(bin)/python -m pip install --disable-pip-version-check -e ".[dev]" && touch $@
