@@ -4,7 +4,7 @@
 # | | |
 # |---|---|
 # | Minutes | 50 |
-# | Run time | quick 25 s · laptop 30 s · full 30 s |
+# | Run time | quick 30 s · laptop 30 s · full 30 s |
 # | Memory | 2 GB |
 # | Network | no |
 #

@@ -109,6 +109,21 @@ def test_a_longer_run_is_never_overwritten(root, monkeypatch, capsys, before, af
     assert f"holds a {before} run and stays as it is" in capsys.readouterr().out
 
 
+def test_running_a_lesson_again_leaves_the_repositorys_table(root, monkeypatch, capsys):
+    kept = course.save_results("cams", TABLE, seed=0)
+    before = kept.with_suffix(".json").read_bytes()
+    assert course.save_results("cams", TABLE * 2, seed=1) == root / "build" / "results" / "cams.csv"
+    assert (
+        kept.with_suffix(".json").read_bytes() == before
+        and "XAILIB_RESULTS=results replaces it" in capsys.readouterr().out
+    )
+    assert (
+        course.save_results("cams", TABLE * 2, seed=1).parent == root / "build" / "results"
+    )  # there, the last run counts
+    monkeypatch.setenv("XAILIB_RESULTS", str(root / "results"))
+    assert course.save_results("cams", TABLE * 2, seed=1) == kept
+
+
 def test_a_run_of_the_same_or_a_longer_profile_replaces(root, monkeypatch):
     monkeypatch.setenv("XAILIB_RESULTS", str(root))
     for profile, seed in [("quick", 1), ("quick", 2), ("laptop", 3)]:

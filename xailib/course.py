@@ -47,7 +47,8 @@ def save_results(name: str, table: "DataFrame", *, seed: int | None, **context) 
     """The path of the CSV file a table was written to; NAME.json beside it says how the numbers came about.
 
     The folder is XAILIB_RESULTS if set; else `results/`, and `build/results/` for quick runs, whose numbers mean
-    little. A table of a longer profile is never overwritten: the new one goes to `build/results/`, and this is printed.
+    little. A table of a longer profile is never overwritten, one of the same profile in `results/` only where
+    XAILIB_RESULTS=results asks for it: else the new one goes to `build/results/`, and this is printed.
     `seed` is None where nothing is random; `context` is anything JSON holds. Raises ValueError for an empty table or a
     name that is no plain file name.
     """
@@ -70,15 +71,18 @@ def _is_counter(table: "DataFrame") -> bool:
 
 
 def _folder(name: str, current: str) -> Path:
-    scratch = ROOT / "build" / "results"
-    folder = Path(os.environ.get("XAILIB_RESULTS") or (scratch if current == "quick" else ROOT / "results"))
+    scratch, asked = ROOT / "build" / "results", os.environ.get("XAILIB_RESULTS")
+    folder = Path(asked or (scratch if current == "quick" else ROOT / "results"))
     earlier = folder / f"{name}.json"
     if not earlier.exists():
         return folder
     found = json.loads(earlier.read_text(encoding="utf-8"))["profile"]
-    if PROFILES.index(found) <= PROFILES.index(current):
+    longer = PROFILES.index(current) - PROFILES.index(found)
+    if longer > 0 or longer == 0 and (asked or folder == scratch):
         return folder
     print(f"{folder / name}.csv holds a {found} run and stays as it is; this {current} run goes to {scratch}")
+    if longer == 0:
+        print(f"XAILIB_RESULTS={folder.name} replaces it")
     return scratch
 
 
