@@ -3,6 +3,7 @@
 import math
 import re
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ LESSONS = {name[:2]: path for name, path in SOURCES.items() if not name.endswith
 EXERCISES = {name[:2]: path for name, path in SOURCES.items() if name.endswith("_ex")}
 SYLLABI = {path.stem: path for path in sorted((TEACHING / "syllabus").glob("*.md"))}
 PAGES = sorted(path for path in TEACHING.rglob("*.md") if path.name != "grading.md")
+head, cells = cache(read_head), cache(read_source)
 every_syllabus = pytest.mark.parametrize("name", SYLLABI)
 every_lesson = pytest.mark.parametrize("number", LESSONS)
 
@@ -33,16 +35,17 @@ def table(text):
 def minutes(what):
     """The minutes of 'lesson 03, exercise 10, questions 3 and 4, break (15)': from the heads, or as they are written."""
     total = sum(int(number) for number in re.findall(r"\((\d+)\)", what))
-    total += sum(int(read_head(LESSONS[n]).rows["Minutes"]) for n in re.findall(r"\blesson (\d\d)", what))
+    total += sum(int(head(LESSONS[n]).rows["Minutes"]) for n in re.findall(r"\blesson (\d\d)", what))
     for number, chosen in re.findall(r"\bexercise (\d\d)(?:, questions? ([\d, and]+))?", what):
-        questions = question_minutes(number)
-        total += sum(questions[int(q)] for q in re.findall(r"\d", chosen)) if chosen else sum(questions.values())
+        of_question = question_minutes(number)
+        some = [of_question[int(q)] for q in re.findall(r"\d", chosen)]
+        total += sum(some) or int(head(EXERCISES[number]).rows["Minutes"])
     return total
 
 
 def question_minutes(number):
     """Minutes by question, from an exercise's '## 2. Title' and '*8 minutes, two lines.*'."""
-    text = "\n\n".join(cell.source for cell in read_source(EXERCISES[number]) if cell.kind == "markdown")
+    text = "\n\n".join(cell.source for cell in cells(EXERCISES[number]) if cell.kind == "markdown")
     return {int(q): int(m) for q, m in re.findall(r"## (\d)\. [^\n]*\n\n?\*(\d+) minutes", text)}
 
 
@@ -55,7 +58,8 @@ def test_tables_of_lessons_are_those_of_the_heads():
 
 @pytest.mark.parametrize("number", EXERCISES)
 def test_questions_take_as_long_as_their_exercise(number):
-    assert sum(question_minutes(number).values()) == int(read_head(EXERCISES[number]).rows["Minutes"])
+    together = sum(question_minutes(number).values())
+    assert together <= int(head(EXERCISES[number]).rows["Minutes"]) <= together + 5
 
 
 @every_syllabus
@@ -81,8 +85,8 @@ def test_minutes_of_a_syllabus_add_up(name):
 def test_no_lesson_comes_before_what_it_needs(name):
     text = SYLLABI[name].read_text(encoding="utf-8")
     taught = re.findall(r"\blesson (\d\d)", " ".join(" ".join(row) for row in table(text)))
-    assert len(taught) == len(set(taught)) and (name != "semester" or set(LESSONS) - {"17"} <= set(taught))
-    needs = {n: re.findall(r"\b\d\d\b", read_head(LESSONS[n]).rows["You need"]) for n in taught}
+    assert len(taught) == len(set(taught)) and (name != "semester" or set(LESSONS) == set(taught))
+    needs = {n: re.findall(r"\b\d\d\b", head(LESSONS[n]).rows["You need"]) for n in taught}
     missing = {(n, need) for i, n in enumerate(taught) for need in needs[n] if need not in taught[:i]}
     gaps = re.search(r"^Gaps: (.*?)\.", text, re.MULTILINE)[1]
     assert set(re.findall(r"lesson (\d\d) without lesson (\d\d)", gaps)) == missing
@@ -91,11 +95,15 @@ def test_no_lesson_comes_before_what_it_needs(name):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(TEACHING).as_posix())
 def test_sections_named_in_a_page_exist_and_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
-    headings = {h for path in LESSONS.values() for h in re.findall(r"(?m)^# ##+ (.*)$", path.read_text(encoding="utf-8"))}
+    headings = {
+        h for path in LESSONS.values() for h in re.findall(r"(?m)^# ##+ (.*)$", path.read_text(encoding="utf-8"))
+    }
     for named in re.findall(r"\bsections?\s+\*([^*]+)\*", text):
         assert " ".join(named.split()) in headings, named
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        assert target.startswith("http") or target in ("grading.md", "../grading.md") or (page.parent / target).exists(), target
+        assert (
+            target.startswith("http") or target in ("grading.md", "../grading.md") or (page.parent / target).exists()
+        ), target
 
 
 # --- quizzes ---------------------------------------------------------------------------------------------------------
@@ -119,7 +127,7 @@ def quiz(folder, number):
 def test_quiz_and_answers_fit(number):
     asked, answered = questions(number), answers(number)
     assert 4 <= len(asked) <= 6 and list(asked) == list(answered)
-    assert read_head(LESSONS[number]).title in quiz("quiz", number).splitlines()[0]
+    assert head(LESSONS[number]).title in quiz("quiz", number).splitlines()[0]
     for q, text in asked.items():
         options = re.findall(r"(?m)^- ([A-D])\. ", text)
         assert not options or (options == list("ABCD") and answered[q] in {f"{letter}." for letter in options}), q
@@ -182,6 +190,8 @@ NUMBERS = {
     ("14", "1"): 2 + (2 * 3 + 3) + (3 * 3 + 3),
     ("15", "1"): -torch.cosine_similarity(torch.tensor([3.0, 4.0]), torch.tensor([4.0, 3.0]), 0),
     ("15", "2"): gains.mean() - stats.t.ppf(0.975, 2) * gains.std() / 3**0.5,
+    ("17", "2"): torch.tensor([1.0, 1, -5, 6])[[3, 3, 0, 1]].mean(),
+    ("17", "3"): 0.05 * 40,
     ("16", "1"): torch.tensor([2.0, -1.0, 0.5]) @ torch.tensor([3.0, 1.0, 2.0]) + 0.5,
     ("16", "2"): 2 * 1 / 3**2,
 }
@@ -203,24 +213,23 @@ def test_every_number_among_the_answers_is_computed_here():
 @every_lesson
 def test_slides_hold_goals_predictions_and_what_to_remember(number, tmp_path):
     deck = slides.deck(LESSONS[number], tmp_path)
-    text = "\n".join(cell.source for cell in read_source(LESSONS[number]) if cell.kind == "markdown")
+    text = "\n".join(cell.source for cell in cells(LESSONS[number]) if cell.kind == "markdown")
     assert deck.count("<blockquote>") >= len(re.findall(r"(?m)^[^\n]*\*\*Predict", text)) * 0.8
     assert "To remember" in deck and "{{" not in deck
     assert not re.search(r"<m[io][^>]*>\\", deck), "a formula that the converter does not know"
     assert not re.search(r"""(?:src|href)=["']?(?!data:)""", deck), "a slide that needs another file"
-    assert not re.search(r"(?m)^\s*assert .*\n", re.sub(r"(?s)<aside>.*?</aside>", "", deck)) or True
 
 
 def test_slides_take_figures_of_unchanged_cells_only(tmp_path):
     import nbformat
 
     source = LESSONS["00"]
-    cells = [nbformat.v4.new_code_cell(c.source) for c in read_source(source) if c.kind == "code" and "plot." in c.source]
+    made = [nbformat.v4.new_code_cell(c.source) for c in cells(source) if c.kind == "code" and "plot." in c.source]
     png = nbformat.v4.new_output("display_data", {"image/png": "AAAA"}, metadata={"image/png": {"alt": 'a "cup"'}})
-    for cell in cells:
+    for cell in made:
         cell.outputs = [png]
-    cells[-1].source += "\n# changed"
+    made[-1].source += "\n# changed"
     (tmp_path / "notebooks").mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "notebooks" / f"{source.stem}.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=made), tmp_path / "notebooks" / f"{source.stem}.ipynb")
     deck = slides.deck(source, tmp_path)
-    assert deck.count('<img alt="a &quot;cup&quot;" src="data:image/png;base64,AAAA">') == len(cells) - 1
+    assert deck.count('<img alt="a &quot;cup&quot;" src="data:image/png;base64,AAAA">') == len(made) - 1

@@ -24,7 +24,6 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = Path(__file__).with_name("slides.html")
 SENTENCE = re.compile(r"(?<![ (][a-zA-Z]\.)(?<!al\.)(?<!eq\.)(?<!vs\.)(?<=[.?!:])\s+(?=[A-Z*`(])")
-IMPORTS = re.compile(r"((from|import) .*|[( ].*|\)|\s*)*")
 UNKNOWN_TO_THE_CONVERTER = {
     r"\Big\lfloor": r"\left\lfloor",
     r"\Big\rfloor": r"\right\rfloor",
@@ -120,12 +119,16 @@ def _sentences(paragraph: str) -> list[str]:
 def _shown(cell: Cell, outputs: list, section: str) -> Iterator[str]:
     """The slide of a code cell: its code with what it printed, or what it drew; none for tests and set-up."""
     drawn = "".join(map(_drawn, outputs))
-    sets_up = section.startswith("Explore") or IMPORTS.fullmatch(cell.source.split("@dataclass")[0])
+    sets_up = section.startswith("Explore") or _only_imports(cell.source.split("@dataclass")[0])
     if "test" in cell.tags or (sets_up and not drawn):
         return
     code = f"<pre><code>{escape(cell.source)}</code></pre>"
     pictured = "<img" in drawn or "<table" in drawn
     yield f"{drawn}<details><summary>code</summary>{code}</details>" if pictured else code + drawn
+
+
+def _only_imports(code: str) -> bool:
+    return all(re.match(r"(from|import) |[\s()]|$", line) for line in code.splitlines())
 
 
 def _drawn(output: dict) -> str:
