@@ -14,7 +14,7 @@ SOURCE = Path(xailib.__file__).parent
 FLOORS = {
     1: {"attention", "grid", "heatmap", "inputs", "network", "rectifier", "rerun"},
     2: {"data", "explain", "metrics", "models", "training"},
-    3: {"benchmark", "checks", "course", "doctor", "plot", "runs", "widgets"},
+    3: {"benchmark", "checks", "course", "doctor", "grading", "plot", "runs", "widgets"},
 }
 NEIGHBOURS = {("training", "models"), ("training", "data")}  # on floor 2, who may import whom
 HEAVY = {"ipywidgets", "matplotlib", "pandas", "scipy", "skimage", "sklearn", "timm", "torchvision", "tqdm"}

@@ -11,11 +11,16 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("benchmark", help="judge methods with metrics on a data set, as one table", add_help=False)
     commands.add_parser("train", help="train a network by name: the course's own, or the thesis'", add_help=False)
     commands.add_parser("study", help="train and judge several networks, as one table", add_help=False)
+    commands.add_parser("grade", help="judge a folder of handed-in exercises, each shut in", add_help=False)
     options, rest = parser.parse_known_args(arguments)
     if options.command == "benchmark":  # it reads its own options, so that the doctor needs no torch
         from xailib.benchmark.command import main as benchmark
 
         return benchmark(rest)
+    if options.command == "grade":
+        from xailib.grading.command import main as grade
+
+        return grade(rest)
     if options.command in ("train", "study"):
         from xailib.runs.command import main as run
 

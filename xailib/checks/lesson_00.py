@@ -85,5 +85,5 @@ def share_inside(answer):
         ((0, 0, 4, 3), 1.0, "The box around the whole map holds all the heat."),
     ):
         found = float(answer(heat, box))
-        if abs(found - expected) > 1e-6:
+        if not abs(found - expected) <= 1e-6:  # so written, it refuses what is not a number
             raise NotYet(f"expected {expected} for the box {box}, found {found:.4g}.", hint=hint)

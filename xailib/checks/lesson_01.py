@@ -93,7 +93,7 @@ def twin(answer):
     found = answer(image.clone())
     if not isinstance(found, torch.Tensor) or found.shape != image.shape:
         raise NotYet(f"expected an image [3 32 32], found {getattr(found, 'shape', found)!r}.", hint="Keep the shape.")
-    if found.min() < 0 or found.max() > 1:
+    if not (found.min() >= 0 and found.max() <= 1):
         raise NotYet(f"pixels go from {found.min():.2f} to {found.max():.2f}.", hint="They must stay in [0, 1].")
     different = (found - image).abs().mean().item()
     if different < 0.1:
@@ -101,7 +101,7 @@ def twin(answer):
             f"the two pictures differ by {different:.2f} on average, and should by 0.1.", hint="Change more than that."
         )
     described = abs(hog(found[None]) - hog(image[None])).max()
-    if described > 1e-2:
+    if not described <= 1e-2:
         raise NotYet(
             f"HOG notices: one of its features changes by {described:.2f}.",
             hint="Edges must stay where they are, with their angle; clipping at 0 or 1 destroys some.",

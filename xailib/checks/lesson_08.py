@@ -36,7 +36,8 @@ def head_weights(answer):
         "For each k make a copy of A, set its channel k to 0, and ask `score`.",
         "The weight is (y - y without channel k) / |y|: with |y|, so that the sign tells for from against.",
         "`copy = A.clone(); copy[k] = 0`, once for each of `range(len(A))`. Where y is 0, do not divide.",
-    ]
+    ],
+    unchanged="Change a copy: `A.clone()`.",
 )
 def ablation_weights(answer):
     found = _ablated(answer, 0.5)
@@ -55,11 +56,7 @@ def ablation_weights(answer):
 
 
 def _ablated(answer, bias: float) -> Tensor:
-    given = A.clone()
-    found = _numbers(answer(given, lambda maps: (maps.mean((1, 2)) @ W).item() + bias), 2)
-    if not torch.equal(given, A):
-        raise NotYet("the activations you were given have changed.", hint="Change a copy: `A.clone()`.")
-    return found
+    return _numbers(answer(A.clone(), lambda maps: (maps.mean((1, 2)) @ W).item() + bias), 2)
 
 
 @check(

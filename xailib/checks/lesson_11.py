@@ -30,7 +30,8 @@ def area(answer):
         "There is one point more than there are cells: the first is f of the whole x.",
         "Keep one copy of x and change it further at every step; what is gone stays gone.",
         "`order[i]` is the cell that goes at step i: `left[order[i]] = b[order[i]]`, on `left = x.clone()`.",
-    ]
+    ],
+    unchanged="Work on a copy: `left = x.clone()`.",
 )
 def deletion(answer):
     for order, expected, hint in (
@@ -40,11 +41,9 @@ def deletion(answer):
         x, b = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 0.0, 1.0])
         found = answer(lambda x: x[0] * x[1] + 2 * x[2], x, b, torch.tensor(order))
         found = [float(value) for value in found]
-        if x.tolist() != [1, 2, 3]:
-            raise NotYet("your function changed the x it was given.", hint="Work on a copy: `left = x.clone()`.")
         if len(found) != 4:
             raise NotYet(f"three cells give 4 points, found {len(found)}.", hint="Both ends belong to the curve.")
-        if any(abs(one - other) > 1e-6 for one, other in zip(found, expected, strict=True)):
+        if not all(abs(one - other) <= 1e-6 for one, other in zip(found, expected, strict=True)):
             raise NotYet(
                 f"for f(x) = x0 x1 + 2 x2 and the order {order} expected {expected}, found {found}.", hint=hint
             )
@@ -82,7 +81,7 @@ def scatter(answer):
     if not isinstance(found, torch.Tensor) or found.shape != heat.shape:
         raise NotYet(f"expected a map {tuple(heat.shape)}.", hint="Same size as the map that came in.")
     off = (F.avg_pool2d(found[None], 14) - F.avg_pool2d(heat[None], 14)).abs().max().item()
-    if off > 1e-3:
+    if not off <= 1e-3:
         raise NotYet(
             f"the mean over a patch of 14 x 14 has changed by {off:.3g}.",
             hint="AOPC would see it. Let the noise have mean 0 in every patch, and keep the map itself.",
@@ -106,5 +105,5 @@ def _alone(heat: torch.Tensor, first: int) -> float:
 
 
 def _close(found: float, expected: float, where: str, *, hint: str) -> None:
-    if abs(found - expected) > 1e-6:
+    if not abs(found - expected) <= 1e-6:
         raise NotYet(f"expected {expected:.4g} {where}, found {found:.4g}.", hint=hint)

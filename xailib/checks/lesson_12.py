@@ -74,5 +74,5 @@ def share_of_empty(answer):
 
 
 def _close(found, expected: float | int, where: str, *, hint: str) -> None:
-    if abs(float(found) - expected) > 1e-6:
+    if not abs(float(found) - expected) <= 1e-6:
         raise NotYet(f"expected {expected:.4g} {where}, found {float(found):.4g}.", hint=hint)

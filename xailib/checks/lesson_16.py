@@ -51,7 +51,7 @@ def overlap(answer):
                 f"expected {expected}, found {found:.4g}.",
                 hint="With a minus sign, making the loss small makes parts alike, as the slides' formula would.",
             )
-        if abs(found - expected) > 1e-6:
+        if not abs(found - expected) <= 1e-6:
             raise NotYet(f"expected {expected} for {U}, found {found:.4g}.", hint=hint)
 
 
