@@ -2,6 +2,7 @@
 
 import math
 import re
+import tomllib
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -233,3 +234,14 @@ def test_slides_take_figures_of_unchanged_cells_only(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=made), tmp_path / "notebooks" / f"{source.stem}.ipynb")
     deck = slides.deck(source, tmp_path)
     assert deck.count('<img alt="a &quot;cup&quot;" src="data:image/png;base64,AAAA">') == len(made) - 1
+
+
+# --- running it ------------------------------------------------------------------------------------------------------
+
+
+def test_the_cell_for_colab_installs_versions_that_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (cell,) = re.findall(
+        r"(?s)```python\n(REPOSITORY_URL.*?)```", (TEACHING / "running.md").read_text(encoding="utf-8")
+    )
+    assert set(re.findall(r'"([a-z0-9-]+[=>]=[^"]+)"', cell)) < set(project["dependencies"])

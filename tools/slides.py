@@ -88,11 +88,12 @@ def _heading(piece: str) -> tuple[str, str]:
 def _add(made: list[Slide], heading: str, body: str, section: str) -> None:
     """A new slide for a text, or, where it only reads back a figure, a fold below that figure."""
     paragraphs = [part for part in re.split(r"\n\s*\n", body.strip()) if not part.startswith("**Now you**")]
-    reads_back = not heading and made and made[-1].kind == "output" and paragraphs
+    below = not heading and made and made[-1].kind == "output" and not made[-1].reading
+    reads_back = below and paragraphs and not paragraphs[0].startswith("**Predict")
     if reads_back:
         made[-1].reading = _sentences(paragraphs[0])[0]
         made[-1].notes = body.strip()
-    kept = list(_kept(paragraphs, lead=bool(heading)))
+    kept = list(_kept(paragraphs, lead=not reads_back))
     if heading or kept:
         title = f"## {heading}\n\n" if heading else ""
         made.append(Slide(html(title + "\n\n".join(kept)), section, notes="" if reads_back else body.strip()))
@@ -118,7 +119,7 @@ def _sentences(paragraph: str) -> list[str]:
 
 def _shown(cell: Cell, outputs: list, section: str) -> Iterator[str]:
     """The slide of a code cell: its code with what it printed, or what it drew; none for tests and set-up."""
-    drawn = "".join(map(_drawn, outputs))
+    drawn = "".join(map(_drawn, outputs)).replace("</pre><pre class=printed>", "")
     sets_up = section.startswith("Explore") or _only_imports(cell.source.split("@dataclass")[0])
     if "test" in cell.tags or (sets_up and not drawn):
         return
