@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,26 @@ _SETTINGS = {
 }
 _NOTEBOOK = "window.jupyterapp?.shell?.currentWidget"
 _IDLE = f"{_NOTEBOOK}?.sessionContext?.session?.kernel?.status === 'idle'"
+
+_TAKES_KEYS = "select, .noUi-handle, input[type=checkbox]"
+_FINGERPRINT = """async image => {
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight), pen = canvas.getContext('2d');
+    pen.drawImage(image, 0, 0);
+    const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+    return new Uint8Array(await crypto.subtle.digest('SHA-256', pixels)).join();
+}"""
+_WATCH = """box => {  // notes when the key went down, when the next picture was there, and what the reader was told
+    const image = box.querySelector(':scope > .widget-image'), now = () => performance.now() - window.pressed;
+    const listen = new MutationObserver(() => { window.announced ||= box.innerText.includes('computing…'); });
+    Object.assign(window, { pressed: null, answered: null, announced: false });
+    for (const event of ['keydown', 'change'])  // the key that chooses from an open list is seen as its change only
+        box.addEventListener(event, () => { window.pressed = performance.now(); }, { capture: true });
+    image.addEventListener('load', () => { window.answered ??= now(); }, { once: true });
+    listen.observe(box, { subtree: true, childList: true });
+    window.settled = idle => window.answered !== null
+        || (now() > 1500 && idle && !box.innerText.includes('computing…'));  // nothing came, and nothing will
+}"""
 
 
 def executable() -> str:
@@ -147,6 +168,20 @@ class Notebook:
         )
         self.page.wait_for_function(f"() => window.ran && {_IDLE}", timeout=1000 * seconds)
 
+    def run_cell(self, at: int, seconds: float = 120) -> None:
+        """Runs one cell and waits until it is done, or has failed."""
+        self.page.evaluate(
+            "at => { window.ran = false; window.jupyterapp.shell.currentWidget.content.activeCellIndex = at;"
+            "window.jupyterapp.commands.execute('notebook:run-cell').finally(() => { window.ran = true }) }",
+            at,
+        )
+        self.page.wait_for_function(f"() => window.ran && {_IDLE}", timeout=1000 * seconds)
+
+    def close(self) -> None:
+        """Ends kernel and page: kernels of several lessons side by side would fill the memory."""
+        self.page.evaluate(f"() => {_NOTEBOOK}.sessionContext.shutdown()")
+        self.page.close()
+
     def unrun(self) -> list[str]:
         """The code cells that have code but did not run."""
         return self.page.evaluate(
@@ -177,21 +212,16 @@ class Notebook:
 
     def nudge(self, slider: int = 0) -> None:
         """Moves a slider one step by key, as someone without a mouse would: to the right, or back from its end."""
-        handle = self.page.locator(".jp-OutputArea-output .widget-slider .noUi-handle").nth(slider)
-        at_end = float(handle.get_attribute("aria-valuenow")) >= float(handle.get_attribute("aria-valuemax"))
-        handle.focus()
-        handle.press("ArrowLeft" if at_end else "ArrowRight")
+        _press(self.page.locator(".jp-OutputArea-output .widget-slider .noUi-handle").nth(slider))
+
+    def explorers(self, cell: int | None = None) -> list["Explorer"]:
+        """The experiments of the notebook, or of one cell: boxes of controls with a picture below."""
+        place = self.page.locator(".jp-Notebook" if cell is None else f".jp-Cell[data-windowed-list-index='{cell}']")
+        return [Explorer(self, found) for found in place.locator(".widget-vbox:has(> .widget-image)").all()]
 
     def picture(self, at: int = 0) -> str:
-        """A fingerprint of the picture of a widget."""
-        return (
-            self.page.locator(".widget-image")
-            .nth(at)
-            .evaluate(
-                "async image => { const bytes = await (await fetch(image.src)).arrayBuffer();"
-                "const hash = await crypto.subtle.digest('SHA-256', bytes); return new Uint8Array(hash).join() }"
-            )
-        )
+        """A fingerprint of the pixels of a widget's picture."""
+        return self.page.locator(".widget-image").nth(at).evaluate(_FINGERPRINT)
 
     def wait_for_change(self, picture: str, at: int = 0, seconds: float = 20) -> float:
         """The seconds until the picture of a widget is another than `picture`; fails if it stays."""
@@ -201,6 +231,82 @@ class Notebook:
                 pytest.fail(f"the picture did not change within {seconds} s; errors: {self.errors()}")
             time.sleep(0.01)
         return time.monotonic() - start
+
+
+@dataclass(frozen=True)
+class Move:
+    """What one step of one control did."""
+
+    control: str  # its label
+    seconds: float  # from the key to the new picture
+    announced: bool  # whether the reader was told meanwhile that something is computed
+
+
+class Explorer:
+    """An experiment in a page: controls, a picture, a sentence."""
+
+    def __init__(self, notebook: Notebook, box):
+        self.notebook, self.page, self.box = notebook, notebook.page, box
+        self.image = box.locator("> .widget-image")
+
+    def controls(self) -> list:
+        """What takes the keyboard's focus, one for each control, in their order."""
+        return self.box.locator(f"> .jupyter-widgets:not(.widget-image, .widget-html) :is({_TAKES_KEYS})").all()
+
+    def moves(self) -> list[Move]:
+        """Goes from control to control by the Tab key and moves each by keys, as someone without a mouse would.
+
+        Fails where Tab does not lead on, where an error appears, and where a control leaves the picture as it was.
+        """
+        controls, made = self.controls(), []
+        assert controls, "the widget has no controls"
+        controls[0].focus()
+        for at, control in enumerate(controls):
+            if at:
+                self._tab_to(control)
+            made.append(self._move(control))
+        return made
+
+    def _tab_to(self, control) -> None:
+        for _ in range(2):  # a slider's number, which can be typed, stands between
+            self.page.keyboard.press("Tab")
+            if control.evaluate("control => control === document.activeElement"):
+                return
+        raise AssertionError(f"the Tab key does not lead to {_label(control)!r}")
+
+    def _move(self, control, presses: int = 4) -> Move:
+        """One step, or a few more where a small one rounds to the same picture."""
+        before = self.image.evaluate(_FINGERPRINT)
+        for _ in range(presses):
+            self.box.evaluate(_WATCH)
+            _press(control)
+            self.page.wait_for_function(f"() => window.settled({_IDLE})", timeout=40_000)
+            assert self.notebook.errors() == [], f"{_label(control)!r}: {self.notebook.errors()}"
+            answered, announced = self.page.evaluate("() => [window.answered, window.announced]")
+            if answered and self.image.evaluate(_FINGERPRINT) != before:
+                return Move(_label(control), answered / 1000, announced)
+        raise AssertionError(f"{_label(control)!r} was moved {presses} steps, and the picture stayed as it was")
+
+
+def _label(control) -> str:
+    return control.evaluate(
+        "it => it.closest('.jupyter-widgets').innerText.replaceAll('\u200b', '').trim().split('\\n')[0]"
+    )
+
+
+def _press(control) -> None:
+    """One step by keys: a slider to the right, a list down, either back from its end; a box is ticked or cleared.
+
+    A list is opened with Space first: while it is closed, JupyterLab takes the arrows for itself and leaves the cell.
+    """
+    kind, at_end = control.evaluate(
+        "it => it.type === 'checkbox' ? ['box', false]"
+        ": it.options ? ['list', it.selectedIndex === it.options.length - 1]"
+        ": ['slider', +it.ariaValueNow >= +it.ariaValueMax]"
+    )
+    keys = {"box": ("Space",), "list": ("Space", "ArrowUp" if at_end else "ArrowDown", "Enter")}
+    for key in keys.get(kind, ("ArrowLeft" if at_end else "ArrowRight",)):
+        control.press(key)
 
 
 def _free_port() -> int:

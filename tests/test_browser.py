@@ -1,4 +1,7 @@
-"""The course as a student meets it: a lesson in JupyterLab, and a small notebook that proves the test can fail."""
+"""The course as a student meets it: JupyterLab in a browser. Small notebooks prove that the tests can fail.
+
+Widgets come without the rest of their lessons here, to save time: `make widgets` opens whole lessons.
+"""
 
 import shutil
 from pathlib import Path
@@ -8,7 +11,8 @@ import nbformat
 import pytest
 
 pytestmark = pytest.mark.browser
-LESSON = Path(__file__).parents[1] / "notebooks" / "00_first_photograph.ipynb"
+TESTS = Path(__file__).parent
+LESSONS = sorted((TESTS.parent / "notebooks").glob("[0-9]*.ipynb"))
 
 FIGURE = """
 from xailib import plot
@@ -40,19 +44,6 @@ def test_a_missing_browser_skips_or_fails_as_asked(monkeypatch):
     monkeypatch.setenv("XAILIB_REQUIRE_BROWSER", "1")
     with pytest.raises(pytest.fail.Exception, match="no Chromium"):
         browser.executable()
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    browser.executable()
-    with browser.jupyterlab(tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("jupyter")) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browser.chromium() as running:
-        yield running
 
 
 def small_notebook(path: Path, *cells: str) -> None:
@@ -89,10 +80,49 @@ def test_a_raising_cell_is_noticed(lab, chromium):
     assert notebook.errors() == ["ZeroDivisionError: division by zero"] and "1 / 0" not in notebook.unrun()
 
 
-@pytest.mark.skipif(not LESSON.exists(), reason="the notebooks are not built")
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        (("== 3", "== 2"), "'height': .*RuntimeError: no map of height 3"),
+        (("[0.0, height]", "[0.0, 4]"), "the picture stayed"),
+    ],
+    ids=["raises", "stays"],
+)
+def test_a_widget_that_does_not_work_is_noticed(lab, chromium, fault, complaint):
+    assert fault[0] in EXPLORER
+    small_notebook(lab.folder / "faulty.ipynb", FIGURE, EXPLORER.replace(*fault))
+    notebook = browser.Notebook(chromium, lab, "faulty.ipynb")
+    notebook.run_all()
+    (explorer,) = notebook.explorers()
+    with pytest.raises(AssertionError, match=complaint):
+        explorer.moves()
+    notebook.close()
+
+
+@pytest.fixture(scope="module")
+def widgets(lab, chromium):
+    """A notebook with a cell for the widget of each lesson, so that one page and one kernel do for all."""
+    start = f"import sys; sys.path.insert(0, {str(TESTS)!r})\nfrom pathlib import Path\nfrom lesson_widgets import widget_of"
+    small_notebook(lab.folder / "widgets.ipynb", start, *(f"widget_of(Path({str(one)!r}))" for one in LESSONS))
+    notebook = browser.Notebook(chromium, lab, "widgets.ipynb")
+    notebook.run_cell(0)
+    yield notebook
+    notebook.close()
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_widgets_move_by_keyboard_and_their_pictures_change(widgets, lesson):
+    at = 1 + LESSONS.index(lesson)
+    widgets.run_cell(at)
+    assert widgets.errors() == []
+    (explorer,) = widgets.explorers(at)
+    print(lesson.stem, *explorer.moves(), sep="\n")
+
+
+@pytest.mark.skipif(not LESSONS, reason="the notebooks are not built")
 def test_first_lesson_runs_and_its_slider_changes_the_picture(lab, chromium):
-    shutil.copy(LESSON, lab.folder)
-    notebook = browser.Notebook(chromium, lab, LESSON.name)
+    shutil.copy(LESSONS[0], lab.folder)
+    notebook = browser.Notebook(chromium, lab, LESSONS[0].name)
     notebook.run_all()
     assert notebook.errors() == [] and notebook.unrun() == []
     assert notebook.alts() and all(notebook.alts())
@@ -100,3 +130,4 @@ def test_first_lesson_runs_and_its_slider_changes_the_picture(lab, chromium):
     notebook.nudge()
     notebook.wait_for_change(first)
     assert notebook.errors() == []
+    notebook.close()
