@@ -216,7 +216,7 @@ def test_slides_hold_goals_predictions_and_what_to_remember(number, tmp_path):
     deck = slides.deck(LESSONS[number], tmp_path)
     text = "\n".join(cell.source for cell in cells(LESSONS[number]) if cell.kind == "markdown")
     assert deck.count("<blockquote>") >= len(re.findall(r"(?m)^[^\n]*\*\*Predict", text)) * 0.8
-    assert "To remember" in deck and "{{" not in deck
+    assert "To remember" in deck and "{{slides}}" not in deck
     assert not re.search(r"<m[io][^>]*>\\", deck), "a formula that the converter does not know"
     assert not re.search(r"""(?:src|href)=["']?(?!data:)""", deck), "a slide that needs another file"
 
@@ -234,6 +234,27 @@ def test_slides_take_figures_of_unchanged_cells_only(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=made), tmp_path / "notebooks" / f"{source.stem}.ipynb")
     deck = slides.deck(source, tmp_path)
     assert deck.count('<img alt="a &quot;cup&quot;" src="data:image/png;base64,AAAA">') == len(made) - 1
+
+
+@pytest.mark.browser
+def test_slides_turn_by_key_and_ask_for_nothing_else(tmp_path):
+    from browser import chromium
+
+    (tmp_path / "deck.html").write_text(slides.deck(LESSONS["08"], tmp_path), encoding="utf-8")
+    with chromium() as browser:
+        page, asked = browser.new_page(viewport={"width": 1280, "height": 720}), []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "deck.html").as_uri())
+        for key, number in (("ArrowRight", 1), (" ", 2), ("PageUp", 1)):
+            page.keyboard.press(key)
+            page.wait_for_function(f"() => here() === {number}")
+        assert not page.locator("section:nth-of-type(2) aside").is_visible()
+        page.keyboard.press("n")
+        assert page.locator("section:nth-of-type(2) aside").is_visible()
+        too_tall = "divs => divs.filter(div => div.scrollHeight > div.clientHeight + 2).length"
+        page.keyboard.press("n")
+        assert page.locator("section > div").evaluate_all(too_tall) == 0
+    assert asked == [(tmp_path / "deck.html").as_uri()]
 
 
 # --- running it ------------------------------------------------------------------------------------------------------
