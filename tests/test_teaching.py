@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+import lessons
 import pytest
 import slides
 import torch
 from lesson_head import read_head
 from lesson_source import read_source, sources
-from lesson_table import outdated
+from lesson_table import BEGIN, END, outdated
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,6 +106,44 @@ def test_sections_named_in_a_page_exist_and_links_lead_somewhere(page):
         assert (
             target.startswith("http") or target in ("grading.md", "../grading.md") or (page.parent / target).exists()
         ), target
+
+
+HEAD = """# %% [markdown]
+# # Is this {name}?
+#
+# | | |
+# |---|---|
+# | You will | see |
+# | You need | nothing |
+# | Minutes | {minutes} |
+# | Run time | quick 10 s · laptop 1.5 min · full {full} |
+# | Memory | 1 GB |
+# | Data | none |
+# | Network | no |
+"""
+
+
+def test_the_table_is_built_between_its_markers_and_watched(tmp_path, capsys):
+    (tmp_path / "lessons_src").mkdir()
+    for name, took, full in (("00_a", 45, "1.5 min"), ("00_a_ex", 20, "1.5 min"), ("01_b", 50, "2 h")):
+        text = HEAD.format(name=name, minutes=took, full=full)
+        (tmp_path / "lessons_src" / f"{name}.py").write_text(text, encoding="utf-8")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    assert lessons.main(["build"], root=tmp_path) == lessons.main(["check"], root=tmp_path) == 0
+    assert readme.read_text(encoding="utf-8").split("\n") == [
+        *("before", BEGIN, "| | lesson | minutes | exercise | GPU |", "|---|---|---|---|---|"),
+        "| 00 | [Is this 00_a?](notebooks/00_a.ipynb) | 45 | 20 | no |",
+        "| 01 | [Is this 01_b?](notebooks/01_b.ipynb) | 50 |  | only for `full` |",
+        "| | together | 1 h 35 min | 0 h 20 min | |",
+        *(END, "after", ""),
+    ]
+    readme.write_text(readme.read_text(encoding="utf-8").replace("45", "40"), encoding="utf-8")
+    assert lessons.main(["check"], root=tmp_path) == 1
+    assert "README.md: its table of lessons is not that of the heads" in capsys.readouterr().out
+    readme.write_text("no markers", encoding="utf-8")
+    assert lessons.main(["build"], root=tmp_path) == 1
+    assert "one is missing" in capsys.readouterr().err and readme.read_text(encoding="utf-8") == "no markers"
 
 
 # --- quizzes ---------------------------------------------------------------------------------------------------------
