@@ -69,7 +69,8 @@ def slides(cells: list[Cell], outputs: dict[str, list]) -> list[Slide]:
     section = ""
     for cell in cells[1:]:
         if cell.kind == "code":
-            made += [Slide(text, section, "output") for text in _shown(cell, outputs.get(cell.source, []), section)]
+            if shown := _shown(cell, outputs.get(cell.source, []), section):
+                made.append(Slide(shown, section, "output"))
             continue
         for piece in re.split(r"(?m)^(?=##)", cell.source):
             heading, body = _heading(piece)
@@ -117,15 +118,15 @@ def _sentences(paragraph: str) -> list[str]:
     return SENTENCE.split(" ".join(paragraph.split("\n")))
 
 
-def _shown(cell: Cell, outputs: list, section: str) -> Iterator[str]:
-    """The slide of a code cell: its code with what it printed, or what it drew; none for tests and set-up."""
+def _shown(cell: Cell, outputs: list, section: str) -> str:
+    """What a slide shows of a code cell: its code with what it printed, or what it drew; "" for tests and set-up."""
     drawn = "".join(map(_drawn, outputs)).replace("</pre><pre class=printed>", "")
     sets_up = section.startswith("Explore") or _only_imports(cell.source.split("@dataclass")[0])
     if "test" in cell.tags or (sets_up and not drawn):
-        return
+        return ""
     code = f"<pre><code>{escape(cell.source)}</code></pre>"
     pictured = "<img" in drawn or "<table" in drawn
-    yield f"{drawn}<details><summary>code</summary>{code}</details>" if pictured else code + drawn
+    return f"{drawn}<details><summary>code</summary>{code}</details>" if pictured else code + drawn
 
 
 def _only_imports(code: str) -> bool:
@@ -137,7 +138,7 @@ def _drawn(output: dict) -> str:
         return f"<pre class=printed>{escape(output['text'])}</pre>" if output["name"] == "stdout" else ""
     data, about = output.get("data", {}), output.get("metadata", {}).get("image/png", {})
     if "image/png" in data:
-        text = escape(about.get("alt", ""), quote=True)
+        text = escape(about.get("alt", ""))
         return f'<img alt="{text}" src="data:image/png;base64,{data["image/png"].strip()}">'
     if "<table" in data.get("text/html", ""):
         return re.sub(r"(?s)<style.*?</style>", "", data["text/html"])
@@ -157,7 +158,7 @@ def deck(source: Path, executed: Path) -> str:
 
 
 def _section(slide: Slide, number: int, count: int) -> str:
-    fold = f"<details><summary>what to see</summary>{html(slide.reading)}</details>" if slide.reading else ""
+    fold = f"<details><summary>in words</summary>{html(slide.reading)}</details>" if slide.reading else ""
     notes = f"<aside>{html(slide.notes)}</aside>" if slide.notes else ""
     foot = f"<footer>{escape(slide.section)} <span>{number} / {count}</span></footer>"
     return f'<section class="{slide.kind}"><div>{slide.html}{fold}</div>{notes}{foot}</section>'
@@ -183,10 +184,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
             return 1
         page = root / "build" / "slides" / f"{name}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(deck(lessons[name], options.executed), encoding="utf-8", newline="\n")
-        print(
-            f"{page.relative_to(root)}{'' if 'data:image' in page.read_text(encoding='utf-8') else ', without figures'}"
-        )
+        text = deck(lessons[name], options.executed)
+        page.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{page.relative_to(root)}{'' if 'data:image' in text else ', without figures'}")
     return 0
 
 
