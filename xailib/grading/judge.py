@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -102,15 +103,11 @@ class Session:
             raise wire.Gone(f"it wrote {len(sizes)} files of {sum(sizes) // 2**20} MB")
 
 
-def main() -> None:
-    sandbox.guard()
-    job = json.load(sys.stdin)
-    check = import_module(f"xailib.checks.lesson_{job['lesson']}").check
-    torch.set_num_threads(1)
-    sandbox.limit_memory(job["memory"])
+def verdicts(job: dict, check: Checks) -> Iterator[tuple[str, str, float]]:
+    """Verdict, remark and seconds for each question of the task; the student's process lives as long as this runs."""
     session, gone = Session(job, check), ""
     try:
-        wire.reply(session.channel.receive())  # all cells have run
+        session.channel.receive()  # all cells have run
     except wire.Gone as error:
         gone = str(error)
     for name, variable in job["questions"]:
@@ -123,8 +120,18 @@ def main() -> None:
             verdict, remark = ERROR, str(error)
         except Exception as error:  # an answer that cannot be read
             verdict, remark = ERROR, f"{type(error).__name__}: {error}"
-        print(json.dumps([verdict, remark[:1000], time.monotonic() - start]), flush=True)
+        yield verdict, remark[:1000], time.monotonic() - start
     session.end()
+
+
+def main() -> None:
+    sandbox.guard()
+    job = json.load(sys.stdin)
+    check = import_module(f"xailib.checks.lesson_{job['lesson']}").check
+    torch.set_num_threads(1)
+    sandbox.limit_memory(job["memory"])
+    for verdict in verdicts(job, check):
+        print(json.dumps(verdict), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ SPARE = 60  # seconds that a judge may take beyond the notebook's
 class Limits:
     """What one notebook may use."""
 
-    seconds: float = 300
-    question_seconds: float = 60  # a cell, or the answer to a question
+    seconds: float | int = 600
+    question_seconds: float | int = 120  # a cell, or the answer to a question
     memory: int = 4 * 2**30  # bytes, beyond what Python and PyTorch take
 
 
@@ -49,7 +49,7 @@ def grade(
     ]
 
 
-def _judge(job: str, environment: dict[str, str], seconds: float) -> tuple[list[str], str]:
+def _judge(job: str, environment: dict[str, str], seconds: float | int) -> tuple[list[str], str]:
     """The lines of a judge, and the end of what it complained of."""
     command = [sys.executable, "-P", "-s", "-m", "xailib.grading.judge"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

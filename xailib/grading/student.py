@@ -26,6 +26,7 @@ def live(connection: socket.socket, job: dict, check: Checks) -> None:
     try:
         _leave_the_judge(connection)
         os.chdir(job["scratch"])
+        sandbox.limit_memory(job["memory"])
         closed = sandbox.close_in(Path(job["scratch"]), seconds=int(job["seconds"]) + 5)
         if closed >= set(job["closed"]):  # else run nothing
             _serve(wire.Channel(connection), job, check)
@@ -57,7 +58,7 @@ def _serve(channel: wire.Channel, job: dict, check: Checks) -> None:
         channel.send(json.dumps(found).encode())
 
 
-def _run(cell: str, names: dict, seconds: float) -> str:
+def _run(cell: str, names: dict, seconds: float | int) -> str:
     """Runs a cell; why it stopped early, or nothing."""
     try:
         with _at_most(seconds):
@@ -75,7 +76,7 @@ def _compiled(cell: str):
 
 
 @contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
+def _at_most(seconds: float | int) -> Iterator[None]:
     def stop(*_):
         raise wire.TooSlow(f"took longer than {seconds:.0f} s")
 
@@ -107,7 +108,7 @@ def _handed(answer: object, functions: list) -> object:
     return {"function": len(functions) - 1}
 
 
-def _call(functions: list, number: int, arguments: tuple, seconds: float) -> dict:
+def _call(functions: list, number: int, arguments: tuple, seconds: float | int) -> dict:
     before = [tensor.detach().clone() for tensor in tensors_in(arguments)]
     try:
         with _at_most(seconds):

@@ -21,7 +21,7 @@ class Row:
     question: Question
     verdict: str
     remark: str = ""
-    seconds: float = 0.0
+    seconds: float | int = 0.0
 
     def cells(self, shut_in: str) -> list[str]:
         points = "" if self.verdict == BY_HAND or not self.question.title else str(int(self.verdict == CORRECT))
