@@ -8,7 +8,7 @@ as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 too_old := 'This course needs Python 3.11 or newer, but $(PYTHON) is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.12'
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 
-.PHONY: help lab test notebooks lint check execute slides
+.PHONY: help lab test notebooks lint check execute slides widgets workbench
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -28,6 +28,12 @@ lint: .venv/.installed  ## tidy the code: ruff's fixes and format
 
 check: .venv/.installed  ## change nothing; complain about untidy code and notebooks that differ from their sources
 	$(bin)/ruff check && $(bin)/ruff format --check && $(bin)/python tools/lessons.py check
+
+widgets: .venv/.installed  ## open every lesson in a browser and move its widget by keyboard (20 minutes; `make test` is shorter)
+	XAILIB_PROFILE=quick OMP_NUM_THREADS=1 $(bin)/python -m pytest -s tests/browser_lessons.py
+
+workbench: .venv/.installed  ## open the workbench, any photograph and any network, as an app in the browser
+	$(bin)/voila $(if $(as_root),--Voila.ip=127.0.0.1 $(as_root)) notebooks/workbench.ipynb
 
 execute: .venv/.installed  ## run all lessons and solutions into build/executed/, for reading
 	$(bin)/python tools/lessons.py execute -j 2

@@ -6,7 +6,7 @@ import lessons
 import nbformat
 import pytest
 from lesson_head import read_head
-from lesson_source import LessonError
+from lesson_source import LessonError, source_of
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = """# %% [markdown]
@@ -383,3 +383,15 @@ def test_garbled_heads(tmp_path, old, new, complaint):
     write(tmp_path, "00_a.py", LESSON.replace(old, new, 1))
     with pytest.raises(LessonError, match=complaint):
         read_head(tmp_path / "lessons_src/00_a.py")
+
+
+def test_an_app_is_built_and_is_no_lesson(tmp_path):
+    write(tmp_path, "00_one.py", LESSON)
+    (tmp_path / "lessons_src" / "apps").mkdir()
+    (tmp_path / "lessons_src" / "apps" / "bench.py").write_text("# %%\nx = 1\n", encoding="utf-8")
+    assert lessons.build(tmp_path) == lessons.check(tmp_path) == 0
+    assert (tmp_path / "notebooks" / "bench.ipynb").exists()
+    assert [*lessons.expected(tmp_path)] == ["notebooks/00_one.ipynb"]
+    assert source_of("notebooks/bench.ipynb") == "lessons_src/apps/bench.py"
+    (tmp_path / "lessons_src" / "apps" / "bench.py").unlink()
+    assert lessons.check(tmp_path) == 1

@@ -14,11 +14,11 @@ SOURCE = Path(xailib.__file__).parent
 FLOORS = {
     1: {"attention", "grid", "heatmap", "inputs", "network", "rectifier", "rerun"},
     2: {"data", "explain", "metrics", "models", "training"},
-    3: {"benchmark", "checks", "course", "doctor", "grading", "plot", "runs", "widgets"},
+    3: {"benchmark", "checks", "course", "doctor", "grading", "plot", "runs", "widgets", "workbench"},
 }
 NEIGHBOURS = {("training", "models"), ("training", "data")}  # on floor 2, who may import whom
 HEAVY = {"ipywidgets", "matplotlib", "pandas", "scipy", "skimage", "sklearn", "timm", "torchvision", "tqdm"}
-AT_THE_TOP = {"plot": {"matplotlib"}, "widgets": {"ipywidgets"}}  # the rooms that are nothing without them
+AT_THE_TOP = {"plot": {"matplotlib"}, "widgets": {"ipywidgets"}, "workbench.app": {"ipywidgets"}}  # nothing without
 OUTSIDE = {"benchmarks", "exercises", "lessons", "lessons_src", "notebooks", "solutions", "tests", "tools"}
 
 FILES = {".".join(file.relative_to(SOURCE).with_suffix("").parts): file for file in sorted(SOURCE.rglob("*.py"))}
@@ -83,7 +83,7 @@ def test_one_room_draws_one_makes_widgets_one_knows_hooks():
     def rooms_with(package):
         return {room(name) for name, tree in TREES.items() if package in {room(path) for path in imported(tree)}}
 
-    assert rooms_with("matplotlib") == {"plot"} and rooms_with("ipywidgets") == {"widgets"}
+    assert rooms_with("matplotlib") == {"plot"} and rooms_with("ipywidgets") == {"widgets", "workbench"}
     calls = {
         (name, node.attr)
         for name, tree in TREES.items()

@@ -2,7 +2,8 @@
 
 `lessons_src/NN_name.py` gives `notebooks/NN_name.ipynb`. `lessons_src/NN_name_ex.py` gives `exercises/NN_name.ipynb`,
 with the solutions cut out, and the complete `solutions/NN_name.ipynb`. Cells tagged `solution` stand in solutions/
-only, cells tagged `wrong` (typical wrong answers, for the tests) in no notebook.
+only, cells tagged `wrong` (typical wrong answers, for the tests) in no notebook. `lessons_src/apps/name.py` gives
+`notebooks/name.ipynb`, which is no lesson: it has no head, no budget and no page in the book.
 """
 
 import ast
@@ -53,6 +54,11 @@ def sources(root: Path) -> list[Path]:
     return found
 
 
+def apps(root: Path) -> list[Path]:
+    """The sources of notebooks that are no lessons."""
+    return sorted((root / "lessons_src" / "apps").glob("*.py"))
+
+
 def read_source(path: Path) -> list[Cell]:
     return parse(path.read_text(encoding="utf-8"), path)
 
@@ -100,7 +106,8 @@ def notebooks_of(source: Path) -> dict[str, list[Cell]]:
 def source_of(place: str) -> str:
     """The source a notebook was built from, both as paths from the repository's root."""
     folder, name = place.split("/")
-    return f"lessons_src/{Path(name).stem}{'' if folder == 'notebooks' else '_ex'}.py"
+    apart = "" if name[:2].isdigit() else "apps/"
+    return f"lessons_src/{apart}{Path(name).stem}{'' if folder == 'notebooks' else '_ex'}.py"
 
 
 # --- solutions -------------------------------------------------------------------------------------------------------

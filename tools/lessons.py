@@ -14,15 +14,34 @@ from pathlib import Path
 import nbformat
 from lesson_back import merged
 from lesson_execute import execute
-from lesson_source import FOLDERS, LessonError, cell_ids, from_notebook, notebook_text, notebooks_of, percent, sources
+from lesson_source import (
+    FOLDERS,
+    LessonError,
+    apps,
+    cell_ids,
+    from_notebook,
+    notebook_text,
+    notebooks_of,
+    percent,
+    sources,
+)
 from lesson_table import outdated
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def expected(root: Path) -> dict[str, str]:
-    """The text of every notebook there should be, by place ("notebooks/00_name.ipynb")."""
-    cells = {place: cells for source in sources(root) for place, cells in notebooks_of(source).items()}
+    """The text of the notebook of every lesson and exercise, by place ("notebooks/00_name.ipynb")."""
+    return _built(sources(root))
+
+
+def with_apps(root: Path) -> dict[str, str]:
+    """The text of every notebook there should be."""
+    return expected(root) | _built(apps(root))
+
+
+def _built(sources: list[Path]) -> dict[str, str]:
+    cells = {place: cells for source in sources for place, cells in notebooks_of(source).items()}
     return {place: notebook_text(place, cells[place]) for place in sorted(cells)}
 
 
@@ -32,7 +51,7 @@ def orphans(root: Path, wanted: dict[str, str]) -> list[str]:
 
 
 def build(root: Path, keep_work: bool = False) -> int:
-    wanted = expected(root)
+    wanted = with_apps(root)
     for place, text in wanted.items():
         path = root / place
         if path.exists() and path.read_bytes() == text.encode():
@@ -71,7 +90,7 @@ def holds_work(place: str, path: Path) -> bool:
 
 
 def check(root: Path) -> int:
-    wanted = expected(root)
+    wanted = with_apps(root)
     reports = [f"{place}: missing" for place in wanted if not (root / place).exists()]
     reports += [f"{place}: an orphan, it has no source" for place in orphans(root, wanted)]
     reports += [report for place, text in wanted.items() if (report := _difference(place, root / place, text))]

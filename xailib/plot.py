@@ -251,7 +251,7 @@ def _sheet(pictures: list, columns: int, alt: str, titles, row_titles, note) -> 
     """A figure and its empty panels, placed by hand: a layout engine would take longer than all the drawing."""
     rows, width = -(-len(pictures) // columns), min(3.4, 8.8 / columns)  # all in inches
     heights = [width * picture.shape[0] / picture.shape[1] for picture in pictures]
-    titles = [fill(title, int(12 * width)) for title in titles or []]
+    titles = ["\n".join(fill(line, int(12 * width)) for line in title.splitlines()) for title in titles or []]
     head = 0.1 + 0.18 * max((title.count("\n") + 1 for title in titles), default=0)
     below, left, foot = 0.36 if note else 0, 0.3 if row_titles else 0.05, 0.28 if note else 0.05
     step_x, step_y = width + 0.12, head + max(heights) + below

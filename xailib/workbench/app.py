@@ -1,0 +1,326 @@
+"""The controls of the workbench, and what happens when one is moved."""
+
+import threading
+import time
+from base64 import b64encode
+from functools import partial
+from html import escape
+
+import ipywidgets as w
+import torch
+
+from xailib.models.zoo import OFFLINE
+from xailib.plot import Figure
+from xailib.widgets import choice
+from xailib.workbench import compare, hiding, networks, photographs
+from xailib.workbench.brush import Brush, Upload
+from xailib.workbench.methods import METHODS, MOST
+from xailib.workbench.picture import picture, png
+from xailib.workbench.worker import Worker
+
+_WIDE = {"layout": {"width": "98%"}, "style": {"description_width": "5.5rem"}}
+_FIRST = ("Grad-CAM", "Layer-CAM", "integrated gradients")
+
+
+class Workbench:
+    """Photograph, network, class, layer and methods to choose; maps, scores and a brush in answer.
+
+    Each change is answered by itself, in a thread; `wait()` waits for the answers. `question`, `answers`, `figure` and
+    `status` tell what is shown. An upload that is no image, a name of no network, a class that is not there: each gets
+    a sentence, and what was there before stays.
+    """
+
+    def __init__(self, photograph: str = "coffee", network: str = OFFLINE):
+        self.network: networks.Network | None = None
+        self.question: compare.Question | None = None
+        self.answers: list[compare.Answer] = []
+        self.figure: Figure | None = None
+        self._known: dict[tuple, compare.Answer] = {}
+        self._photograph, self._stop = photograph, threading.Event()
+        self._worker = Worker("network", "brush", "compare", failed=self._failed)
+        self._make(photograph, network)
+        self._watch()
+        self._open_network()
+
+    def wait(self, seconds: float = 120) -> bool:
+        """Waits until everything is answered; False if it takes longer."""
+        return self._worker.wait(seconds)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return self.widget._repr_mimebundle_()
+
+    # --- what there is on the page ---
+
+    def _make(self, photograph: str, network: str) -> None:
+        self.photographs = choice(photographs.offered(), "photograph", photograph)
+        self.upload = Upload()
+        self.names = w.Combobox(value=network, options=networks.names(), description="network", continuous_update=False)
+        self.random = w.Button(description="try it with random weights", layout={"display": "none", "width": "98%"})
+        self.layer = w.Combobox(description="layer", continuous_update=False)
+        self.asked = w.Combobox(description="class", continuous_update=False, placeholder="type a part of a name")
+        self.guesses = w.VBox()
+        for control in (self.photographs, self.names, self.layer, self.asked):
+            control.layout, control.style = w.Layout(width="98%"), {"description_width": "5.5rem"}
+        self.methods = {name: _tick(name, name in _FIRST) for name in METHODS}
+        self.stop = w.Button(description="stop", disabled=True)
+        self.progress = w.FloatProgress(min=0, max=1, layout={"width": "14rem", "visibility": "hidden"})
+        self._said, self._notes, self._save = w.HTML(), w.HTML(), w.HTML()
+        self._picture, self._alt = w.Image(format="jpeg"), w.HTML()
+        self.brush, self.substrate = Brush(), choice(hiding.SUBSTRATES, "hidden parts become")
+        self.widget = self._arranged()
+
+    def _arranged(self) -> w.VBox:
+        what = _card("1  A photograph", self.photographs, self.upload, self._notes)
+        which = _card("2  A network", self.names, self.random, self.layer)
+        whom = _card("3  A class", self.asked, self.guesses)
+        top = w.GridBox([what, which, whom], layout={"grid_template_columns": "repeat(3, 1fr)", "grid_gap": "0.6rem"})
+        ticks = w.GridBox([*self.methods.values()], layout={"grid_template_columns": "repeat(5, 1fr)"})
+        ticks.add_class("xw-methods")
+        controls = w.HBox([self.stop, self.progress, self._said], layout={"align_items": "center"})
+        methods = _card(f"4  Up to {MOST} methods, side by side", ticks, controls)
+        maps = _card("", self._picture, self._alt, self._save)
+        brush = _card("5  Hide what you like, and see what the network says", self.substrate, self.brush)
+        bench = w.VBox([top, methods, maps, brush], layout={"grid_gap": "0.6rem"})
+        bench.add_class("xw-bench")
+        return bench
+
+    def _watch(self) -> None:
+        self.photographs.observe(self._chosen(self._offered), names="value")
+        self.upload.observe(self._chosen(self._uploaded), names="count")
+        self.names.observe(self._chosen(self._open_network), names="value")
+        self.random.on_click(self._chosen(partial(self._open_network, random=True)))
+        self.layer.observe(self._chosen(self._ask), names="value")
+        self.asked.observe(self._chosen(self._ask), names="value")
+        for box in self.methods.values():
+            box.observe(self._chosen(self._ticked), names="value")
+        self.stop.on_click(self._chosen(self._stopped))
+        self.brush.observe(self._chosen(self._painted), names="asked")
+        self.substrate.observe(self._chosen(self._painted), names="value")
+
+    def _chosen(self, answer):
+        """A callback whose errors become a sentence on the page."""
+
+        def callback(_):
+            try:
+                answer()
+            except Exception as error:
+                self._failed(error)
+
+        return callback
+
+    # --- what a person does ---
+
+    def _offered(self) -> None:
+        self._photograph = self.photographs.value
+        self._notes.value = ""
+        self._see()
+
+    def _uploaded(self) -> None:
+        up = self.upload
+        if up.bytes > up.most:
+            raise ValueError(
+                f"{up.name} has {up.bytes / 1e6:.0f} MB, more than the {up.most / 1e6:.0f} that can be sent; make it smaller first"
+            )
+        self._photograph = photographs.opened(up.name, up.content)
+        notes = (f"{up.name} is shown, its middle square.", *self._photograph.notes)
+        self._notes.value = f'<p class="xw-note">{escape(" ".join(notes))}</p>'
+        self._see()
+
+    def _open_network(self, random: bool = False) -> None:
+        self._stop.set()  # what runs is about the network before
+        self.random.layout.display = "none"
+        self._worker.submit("network", partial(self._load, self.names.value, random))
+
+    def _ticked(self) -> None:
+        chosen = self._methods()
+        for name, box in self.methods.items():
+            box.disabled = len(chosen) >= MOST and name not in chosen
+        self._compare()
+
+    def _stopped(self) -> None:
+        self._worker.drop("compare")
+        self._stop.set()
+
+    def _painted(self) -> None:
+        self._worker.submit("brush", self._reply)
+
+    # --- what follows from it ---
+
+    def _load(self, name: str, random: bool) -> None:
+        try:
+            with _Clock(lambda seconds: self._say(f"loading {name}: {seconds} s (a first download can take minutes)")):
+                self.network = networks.opened(name, random=random)
+        except RuntimeError as error:
+            self.random.layout.display = ""
+            return self._failed(error)
+        self._known.clear()
+        layers = [name for name, module in self.network.model.named_modules() if name and not name.startswith("net.")]
+        with self.layer.hold_trait_notifications(), self.asked.hold_trait_notifications():
+            self.layer.options, self.asked.options = layers, self.network.labels
+            self.layer.value = self.network.layer or ""
+        self._see()
+
+    def _see(self) -> None:
+        """The picture as this network gets it, its best guesses, and the class it likes best."""
+        network = self.network
+        if network is None:
+            return
+        shown = photographs.shown(self._photograph, network.size)[None]
+        name = self._photograph if isinstance(self._photograph, str) else self._photograph.name
+        ask = compare.Question(network, name, shown, 0, self.layer.value or None)
+        p = ask.probabilities()
+        best = p.topk(min(5, len(p)))
+        self.guesses.children = [
+            self._guess(c, v) for c, v in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+        self.brush.set_trait("size", network.size)
+        self.brush.title, self.brush.photograph = f"{name}, to paint on", _jpeg(shown)
+        self.brush.mask = b""
+        label = network.labels[best.indices[0]]
+        if self.asked.value == label:
+            self._ask()
+        else:
+            self.asked.value = label
+
+    def _guess(self, number: int, p: float) -> w.Button:
+        button = w.Button(description=f"{self.network.classes[number]}  {p:.3f}", layout={"width": "98%"})
+        button.on_click(self._chosen(lambda: setattr(self.asked, "value", self.network.labels[number])))
+        return button
+
+    def _ask(self) -> None:
+        network, name = self.network, self._photograph if isinstance(self._photograph, str) else self._photograph.name
+        target, shown = network.class_of(self.asked.value), photographs.shown(self._photograph, network.size)[None]
+        self.question = compare.Question(network, name, shown, target, self.layer.value or None)
+        self._painted()
+        self._compare()
+
+    def _compare(self) -> None:
+        self._worker.submit("compare", partial(self._answer_all, self.question, self._methods()))
+
+    def _methods(self) -> list[str]:
+        return [name for name, box in self.methods.items() if box.value]
+
+    def _answer_all(self, question: compare.Question, names: list[str]) -> None:
+        self._stop.clear()
+        self._save.value, self.stop.disabled = "", False
+        self.answers = []
+        try:
+            for name in names:
+                self.answers.append(self._answer(question, name))
+                self._show(question)
+            if not names:
+                self._show(question)
+            self._done(question)
+        except compare.Stopped:
+            self._left_off(question, names)
+        finally:
+            self.stop.disabled, self.progress.layout.visibility = True, "hidden"
+
+    def _answer(self, question: compare.Question, name: str) -> compare.Answer:
+        key = name, question.title, id(self._photograph), question.target, question.layer
+        if key not in self._known:
+            method = METHODS[name]
+            seen = 0
+            total = (method.pictures or 0) + compare.POINTS + 4
+
+            def tick(pictures: int) -> None:
+                nonlocal seen
+                if self._stop.is_set() or self._worker.wanted():
+                    raise compare.Stopped
+                seen += pictures
+                self.progress.value = min(seen / total, 1) if method.pictures else 1
+                self._say(f"{name}: the network has seen {seen} pictures")
+
+            self.progress.layout.visibility = "visible"
+            self._say(f"{name}: computing…")
+            self._known[key] = compare.answer(question, name, tick)
+        return self._known[key]
+
+    def _left_off(self, question: compare.Question, names: list[str]) -> None:
+        if self._stop.is_set():
+            done = len(self.answers)
+            self._say(f"Stopped: {done} of {len(names)} methods are shown. Tick or untick one to go on.")
+        elif self.question is question:  # the brush came first: go on after it
+            self._worker.submit("compare", partial(self._answer_all, question, names))
+
+    def _done(self, question: compare.Question) -> None:
+        problems = [f"{one.method}: {one.problem}" for one in self.answers if one.problem]
+        if problems:
+            self._say("; ".join(problems), problem=True)
+        else:
+            self._say(f"{len(self.answers)} methods for {question.network.classes[question.target]}")
+        name = "_".join(("workbench", question.title, question.network.classes[question.target])).replace(" ", "_")
+        data = b64encode(png(self.figure)).decode()
+        link = f'<a download="{escape(name)}.png" href="data:image/png;base64,{data}">Save the picture (PNG)</a>'
+        self._save.value = f'<span class="xw-save">{link}</span>'
+
+    def _show(self, question: compare.Question) -> None:
+        self.figure = picture(question, self.answers)
+        self._picture.value, self._picture.width = self.figure.encoded("jpeg"), str(self.figure.width)
+        self._alt.value = f'<p class="xw-note">{escape(self.figure.alt)}</p>'
+
+    def _reply(self) -> None:
+        question, mask = self.question, self.brush.mask
+        side = question.image.shape[-1]
+        hidden = torch.zeros(side, side)
+        if len(mask) == side * side:
+            hidden = torch.frombuffer(bytearray(mask), dtype=torch.uint8).view(side, side) / 255
+        said = hiding.reply(question, hidden, self.substrate.value)
+        label = question.network.classes[question.target]
+        self.brush.reply = said._asdict() | {"label": label, "asked": self.brush.asked}
+
+    # --- what is said ---
+
+    @property
+    def status(self) -> str:
+        """What the line beside the progress says."""
+        return self._status
+
+    def _say(self, sentence: str, problem: bool = False) -> None:
+        self._status = sentence
+        role, kind = ("alert", "xw-problem") if problem else ("status", "xw-status")
+        self._said.value = f'<p role="{role}" class="{kind}">{escape(sentence)}</p>'
+
+    def _failed(self, error: Exception) -> None:
+        kind = "" if isinstance(error, (ValueError, RuntimeError)) else f"{type(error).__name__}: "
+        self._say(f"{kind}{error}", problem=True)
+
+
+class _Clock:
+    """Tells each second how many have passed, while the `with` block runs."""
+
+    def __init__(self, tell):
+        self._tell, self._over, self._start = tell, threading.Event(), time.monotonic()
+
+    def __enter__(self):
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def __exit__(self, *_):
+        self._over.set()
+
+    def _run(self):
+        while not self._over.is_set():
+            self._tell(round(time.monotonic() - self._start))
+            self._over.wait(1)
+
+
+def _tick(name: str, value: bool) -> w.Checkbox:
+    effort = METHODS[name].effort
+    return w.Checkbox(value=value, description=f"{name} ({effort})" if effort else name, indent=False)
+
+
+def _card(title: str, *children: w.Widget) -> w.VBox:
+    card = w.VBox([w.HTML(f"<h2>{title}</h2>"), *children] if title else [*children])
+    card.add_class("xw-card")
+    return card
+
+
+def _jpeg(shown: torch.Tensor) -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = BytesIO()
+    pixels = (shown[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    Image.fromarray(pixels).save(file, "JPEG", quality=92)
+    return file.getvalue()
