@@ -247,6 +247,12 @@ def test_every_number_among_the_answers_is_computed_here():
         assert float(value) == round(float(NUMBERS[place]), digits), place
 
 
+def test_points_of_the_rubric_add_up():
+    text = (TEACHING / "rubric.md").read_text(encoding="utf-8")
+    assert sum(map(int, re.findall(r"(?m)^\| \*\*[^|]*\| (\d) \|", text))) == 20 and "20 points" in text
+    assert sum(map(int, re.findall(r"\((\d)\)", text.split("Ten minutes, 5 points")[1]))) == 5
+
+
 # --- slides ----------------------------------------------------------------------------------------------------------
 
 
