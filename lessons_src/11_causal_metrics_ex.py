@@ -3,7 +3,7 @@
 #
 # | | |
 # |---|---|
-# | Minutes | 50 |
+# | Minutes | 55 |
 # | Run time | quick 30 s · laptop 30 s · full 30 s |
 # | Memory | 2 GB |
 # | Network | no |
@@ -253,7 +253,33 @@ pd.DataFrame(rows).T.map(lambda value: round(100 * value.item(), 1))
 # places as before, patch by patch; what changed is how the picture breaks.
 
 # %% [markdown]
-# ## 5. Is deletion to blame?
+# ## 5. A curve of your own
+#
+# *5 minutes, squared paper.* The cell prints the six points of a deletion curve, and in a class each student gets others. Draw it, and write
+# down the area under it, between 0 and 1.
+
+# %%
+curve = check.numbers("own_area")
+print(curve)
+
+# %%
+own_area = ...  # counted on squared paper
+### BEGIN SOLUTION
+own_area = area(torch.tensor(curve))
+### END SOLUTION
+check.own_area(own_area)
+
+# %% tags=["wrong"]
+check.own_area(sum(curve) / len(curve))  # the plain mean
+
+# %% tags=["wrong"]
+check.own_area(sum(curve[1:]) / 5)  # rectangles with the right corners
+
+# %% tags=["wrong"]
+check.own_area(5 * float(area(torch.tensor(curve))))  # a step as wide as 1
+
+# %% [markdown]
+# ## 6. Is deletion to blame?
 #
 # *18 minutes, open.* The thesis changes the pooling of four networks (table 3.1, ImageNet) and reports, for Grad-CAM:
 #

@@ -509,7 +509,7 @@ HOTTEST = "import os\n\ndef hottest(heat):\n    assert os.environ.get('SECRET') 
 
 
 def test_from_a_folder_to_a_table(folder, exercise, monkeypatch, capsys):
-    monkeypatch.setattr(questions, "lessons", lambda: {"00": exercise, "01": exercise})
+    monkeypatch.setattr(questions, "lessons", lambda *_: {"00": exercise, "01": exercise})
     monkeypatch.setenv("SECRET", "of the teacher")
     (folder / "ada" / "00_a.ipynb").write_text(notebook(HOTTEST, "mine = lambda heat, box: 0.5"))
     (folder / "Bob Roy_123_assignsubmission_file" / "00_a.ipynb").write_text("{")
@@ -533,7 +533,7 @@ def test_from_a_folder_to_a_table(folder, exercise, monkeypatch, capsys):
     ],
 )
 def test_sentences_of_the_command(folder, exercise, monkeypatch, capsys, options, sentence):
-    monkeypatch.setattr(questions, "lessons", lambda: {"00": exercise})
+    monkeypatch.setattr(questions, "lessons", lambda *_: {"00": exercise})
     monkeypatch.setattr(sandbox, "probe", lambda scratch: frozenset({sandbox.FILES}))
     out = folder.parent / "grades.csv"
     with pytest.raises(SystemExit) as end:
@@ -542,7 +542,7 @@ def test_sentences_of_the_command(folder, exercise, monkeypatch, capsys, options
 
 
 def test_less_than_a_sandbox_is_said_on_screen_and_in_the_table(folder, exercise, monkeypatch, capsys):
-    monkeypatch.setattr(questions, "lessons", lambda: {"00": exercise})
+    monkeypatch.setattr(questions, "lessons", lambda *_: {"00": exercise})
     monkeypatch.setattr(sandbox, "probe", lambda scratch: frozenset({sandbox.FILES}))
     (folder / "ada" / "00_a.ipynb").write_text("{")
     out = folder.parent / "grades.csv"
@@ -554,7 +554,7 @@ def test_less_than_a_sandbox_is_said_on_screen_and_in_the_table(folder, exercise
 
 def test_submissions_must_not_lie_where_notebooks_may_read(exercise, monkeypatch, capsys):
     monkeypatch.setattr(sandbox, "readable", lambda: [exercise.parent])
-    monkeypatch.setattr(questions, "lessons", lambda: {"00": exercise})
+    monkeypatch.setattr(questions, "lessons", lambda *_: {"00": exercise})
     (exercise.parent / "in" / "ada").mkdir(parents=True)
     with pytest.raises(SystemExit):
         command.main([str(exercise.parent / "in")])

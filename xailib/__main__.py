@@ -12,6 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("train", help="train a network by name: the course's own, or the thesis'", add_help=False)
     commands.add_parser("study", help="train and judge several networks, as one table", add_help=False)
     commands.add_parser("grade", help="judge a folder of handed-in exercises, each shut in", add_help=False)
+    commands.add_parser("handout", help="copies of the exercises with numbers of each student's own", add_help=False)
     options, rest = parser.parse_known_args(arguments)
     if options.command == "benchmark":  # it reads its own options, so that the doctor needs no torch
         from xailib.benchmark.command import main as benchmark
@@ -21,6 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
         from xailib.grading.command import main as grade
 
         return grade(rest)
+    if options.command == "handout":
+        from xailib.grading.handout import main as handout
+
+        return handout(rest)
     if options.command in ("train", "study"):
         from xailib.runs.command import main as run
 

@@ -1,5 +1,7 @@
 """Checks of lesson 08: two channels of 2 x 2 cells, worked out by hand, and maps whose sums are known."""
 
+from random import Random
+
 import torch
 from torch import Tensor, nn
 
@@ -118,6 +120,34 @@ def diagnose(answer):
             raise NotYet(f'expected "fine", "inverted" or "blank", found {found!r}.', hint="Return one of the three.")
         if found != expected:
             raise NotYet(f'{raw.tolist()} with y - b = {due} is "{expected}", found "{found}".', hint=hint)
+
+
+def _two_channels(random: Random) -> tuple[list[list[list[float]]], list[float]]:
+    """Activations of two channels and their weights, of which the second is negative; the last cell is below zero."""
+    A = [[[float(random.randint(*ends)) for _ in range(2)] for _ in range(2)] for ends in ((2, 9), (1, 3))]
+    A[0][1][1], A[1][1][1] = float(random.randint(0, 1)), float(random.randint(4, 9))
+    return A, [float(random.randint(3, 6)), -float(random.randint(2, 3))]
+
+
+@check(
+    hints=[
+        "Question 1 says what Grad-CAM's weights are: the given ones, divided by the number of cells.",
+        "Each cell: first weight times A_1 plus second weight times A_2, there. Then what is below zero becomes 0.",
+    ],
+    numbers=_two_channels,
+)
+def own_map(answer, given):
+    (one, two), (first, second) = given
+    cells = [(first * x + second * y) / 4 for x, y in zip(sum(one, []), sum(two, []), strict=True)]
+    expected = [max(0.0, cell) for cell in cells]
+    found = _numbers(answer, 4)
+    if torch.allclose(found, torch.tensor(cells)):
+        raise NotYet("a cell is negative.", hint="ReLU is the last step: what speaks against the class is dropped.")
+    if torch.allclose(found, 4 * torch.tensor(expected)):
+        raise NotYet("every cell is 4 times too large.", hint="Grad-CAM's weights are the given ones over the 4 cells.")
+    if not torch.allclose(found, torch.tensor(expected), atol=1e-4):
+        hint = "Weigh, add the two channels cell by cell, and apply ReLU last."
+        raise NotYet(f"{[round(number, 4) for number in found.tolist()]} is not the map of these numbers.", hint=hint)
 
 
 def _numbers(found, count: int) -> Tensor:

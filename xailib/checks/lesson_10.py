@@ -1,6 +1,7 @@
 """Checks of lesson 10: four numbers on paper, a network of one line, and the photographs."""
 
 from functools import cache
+from random import Random
 
 import torch
 
@@ -127,6 +128,28 @@ def worth_of_place(answer):
 def _corner_brightness(images):
     """A 'network' that is as sure as the upper left quarter is bright."""
     return images[:, :, : images.shape[2] // 2, : images.shape[3] // 2].mean((1, 2, 3))
+
+
+def _four_photographs(random: Random) -> tuple[list[float], list[float]]:
+    """p and o of four photographs; three lose, and one in the middle gains."""
+    p, kept = random.sample((0.2, 0.4, 0.5, 0.8), 4), random.sample((0.1, 0.25, 0.5, 0.75), 4)
+    o = [round(x * part, 3) for x, part in zip(p, kept, strict=True)]
+    gains = random.choice((1, 2))
+    return p, [random.choice((0.9, 0.95)) if place == gains else x for place, x in enumerate(o)]
+
+
+@check(
+    hints=[
+        "For each photograph: how much is lost, p - o, and which part of p is that? Who gains, loses nothing.",
+        "Four numbers between 0 and 1, one of them 0. AD is their mean, in percent.",
+    ],
+    numbers=_four_photographs,
+)
+def own_drop(answer, photographs):
+    lost = [max(0.0, 1 - o / p) for p, o in zip(*photographs, strict=True)]
+    if not abs(float(answer) - 25 * sum(lost)) <= 0.01:
+        hint = "First the lost part of each photograph, 0 for the one that gains; then the mean of the four, times 100."
+        raise NotYet(f"{float(answer):.4g} is not the average drop of these four, in percent.", hint=hint)
 
 
 def _close(found, expected: float | int, where: str, *, hint: str) -> None:

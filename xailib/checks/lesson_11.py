@@ -1,5 +1,7 @@
 """Checks of lesson 11: curves of three cells, areas on squared paper, and a map that must keep its patches."""
 
+from random import Random
+
 import torch
 import torch.nn.functional as F
 
@@ -92,6 +94,26 @@ def scatter(answer):
             f"of the first tenth of the pixels only {alone:.0%} have no neighbour that goes with them.",
             hint="They still form one patch. Add far more of the noise.",
         )
+
+
+def _falling_curve(random: Random) -> list[float]:
+    """Six points that fall from 0.9 or more to 0.1 or less, in tenths and their halves."""
+    between = sorted((random.randint(3, 17) for _ in range(4)), reverse=True)
+    return [point / 20 for point in (random.randint(18, 20), *between, random.randint(0, 2))]
+
+
+@check(
+    hints=[
+        "Six points are five steps, each a fifth of the width.",
+        "Under each step lies a trapezoid: a fifth times the mean of its two ends. Add up all five.",
+    ],
+    numbers=_falling_curve,
+)
+def own_area(answer, curve):
+    trapezoids = [(left + right) / 2 / 5 for left, right in zip(curve, curve[1:], strict=False)]
+    if not abs(float(answer) - sum(trapezoids)) <= 1e-4:
+        hint = "Five trapezoids, each a fifth wide; the first and the last point count half."
+        raise NotYet(f"{float(answer):.4g} is not the area under {curve}.", hint=hint)
 
 
 def _alone(heat: torch.Tensor, first: int) -> float:

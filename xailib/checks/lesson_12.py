@@ -1,5 +1,7 @@
 """Checks of lesson 12: boxes and scores small enough to count on squared paper."""
 
+from random import Random
+
 from xailib.checks import Checks, NotYet
 
 check = Checks()
@@ -71,6 +73,28 @@ def share_of_empty(answer):
     ):
         where = f"for AI {context:g}, {outside:g} and {fake:g}"
         _close(answer(context, outside, fake), expected, where, hint=hint)
+
+
+def _two_boxes(random: Random) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """Two boxes that share some pixels."""
+    (x0, y0), (width, height) = ([random.randint(*ends) for _ in "xy"] for ends in ((0, 4), (3, 6)))
+    right, down = x0 + random.randint(1, width - 1), y0 + random.randint(1, height - 1)
+    other = right, down, right + random.randint(3, 6), down + random.randint(3, 6)
+    return (x0, y0, x0 + width, y0 + height), other
+
+
+@check(
+    hints=[
+        "Shade the squares of box a one way and those of box b the other way; the last column and row are x1 - 1 and y1 - 1.",
+        "Count the squares shaded twice, and the squares shaded at least once. The IoU is the one over the other.",
+    ],
+    numbers=_two_boxes,
+)
+def own_iou(answer, boxes):
+    a, b = ({(x, y) for x in range(x0, x1) for y in range(y0, y1)} for x0, y0, x1, y1 in boxes)
+    if not abs(float(answer) - len(a & b) / len(a | b)) <= 1e-4:
+        hint = "Count squares: those in both, and those in at least one. A box ends before x1 and y1."
+        raise NotYet(f"{float(answer):.4g} is not the IoU of {boxes[0]} and {boxes[1]}.", hint=hint)
 
 
 def _close(found, expected: float | int, where: str, *, hint: str) -> None:

@@ -57,10 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 def _grade(given: argparse.Namespace) -> list[table.Row]:
     exercises, handed_in = questions.lessons(), submissions(given.folder)
     _outside(given.folder)
-    wanted = given.lessons.split(",") if given.lessons else sorted({each.lesson for each in handed_in} & {*exercises})
-    unknown = sorted({*wanted} - {*exercises})
-    if unknown:
-        raise ValueError(f"no exercise {', '.join(unknown)}; there are {', '.join(exercises)}")
+    wanted = [*questions.chosen(given.lessons)]
+    if not given.lessons:
+        wanted = [lesson for lesson in wanted if lesson in {each.lesson for each in handed_in}]
     closed = _closed(given.require_sandbox)
     limits = session.Limits(given.seconds, given.question_seconds, int(given.memory * 2**30))
     asked = {lesson: questions.questions(exercises[lesson]) for lesson in wanted}

@@ -28,6 +28,16 @@ def lessons(folder: Path = ROOT / "exercises") -> dict[str, Path]:
     return found
 
 
+def chosen(names: str | None, folder: Path = ROOT / "exercises") -> dict[str, Path]:
+    """The exercises of "00,08", or all; raises ValueError for one that is not there."""
+    known = lessons(folder)
+    wanted = names.split(",") if names else [*known]
+    unknown = sorted({*wanted} - {*known})
+    if unknown:
+        raise ValueError(f"no exercise {', '.join(unknown)}; there are {', '.join(known)}")
+    return {lesson: known[lesson] for lesson in wanted}
+
+
 def questions(exercise: Path) -> list[Question]:
     """The questions of an exercise, in their order."""
     found, seen, title = [], set(), exercise.stem
