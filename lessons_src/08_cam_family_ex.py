@@ -3,7 +3,7 @@
 #
 # | | |
 # |---|---|
-# | Minutes | 55 |
+# | Minutes | 50 |
 # | Run time | quick 30 s · laptop 30 s · full 30 s |
 # | Memory | 2 GB |
 # | Network | no |
@@ -223,44 +223,7 @@ def scaled_first(raw, due):
 check.diagnose(scaled_first)
 
 # %% [markdown]
-# ## 5. A map of your own
-#
-# *5 minutes, pencil and paper.* The cell prints the activations of two channels, 2 x 2 cells each, and the weights that the class has for
-# them in the linear layer above global average pooling; in a class each student gets others. Work out Grad-CAM of the class before anything is scaled,
-# ReLU included, and write its four cells in a list, row by row.
-
-# %%
-A, row = check.numbers("own_map")
-print(f"A_1 = {A[0]}\nA_2 = {A[1]}\nweights {row}")
-
-# %%
-own_map = ...  # four numbers
-### BEGIN SOLUTION
-w = head_weights(torch.tensor(row), 2, 2)
-own_map = (w[:, None, None] * torch.tensor(A)).sum(0).relu().flatten().tolist()
-### END SOLUTION
-check.own_map(own_map)
-
-# %% tags=["wrong"]
-check.own_map(
-    [row[0] * x + row[1] * y for x, y in zip(sum(A[0], []), sum(A[1], []), strict=True)]
-)  # not divided, no ReLU
-
-# %% tags=["wrong"]
-check.own_map(
-    [(row[0] * x + row[1] * y) / 4 for x, y in zip(sum(A[0], []), sum(A[1], []), strict=True)]
-)  # without ReLU
-
-# %% tags=["wrong"]
-check.own_map(
-    [
-        max(0, row[0] * x) / 4 + max(0, row[1] * y) / 4
-        for x, y in zip(sum(A[0], []), sum(A[1], []), strict=True)
-    ]
-)  # ReLU too early
-
-# %% [markdown]
-# ## 6. Which map goes into the report?
+# ## 5. Which map goes into the report?
 #
 # *17 minutes, open.* A report on the network has room for one picture of how it recognises the daisy (it is a dahlia, and the
 # network gives *daisy* a probability of about 0.2). Here are six candidates, your own among them.
@@ -344,3 +307,40 @@ agrees, palace_too = (
 assert 0.6 < agrees["Grad-CAM, bn2"] < agrees["HiRes-CAM, blocks.2"] < 0.8
 assert palace_too["Layer-CAM, bn2"] > 0.95 and palace_too["Grad-CAM, bn2"] < 0
 torch.testing.assert_close(maps["yours, bn2"], maps["Grad-CAM, bn2"])
+
+# %% [markdown]
+# ## 6. A map of your own
+#
+# *Extra, for a class: 5 minutes, pencil and paper.* The cell prints the activations of two channels, 2 x 2 cells each, and the weights that the class has for
+# them in the linear layer above global average pooling; in a class each student gets others. Work out Grad-CAM of the class before anything is scaled,
+# ReLU included, and write its four cells in a list, row by row.
+
+# %%
+A, row = check.numbers("own_map")
+print(f"A_1 = {A[0]}\nA_2 = {A[1]}\nweights {row}")
+
+# %%
+own_map = ...  # four numbers
+### BEGIN SOLUTION
+w = head_weights(torch.tensor(row), 2, 2)
+own_map = (w[:, None, None] * torch.tensor(A)).sum(0).relu().flatten().tolist()
+### END SOLUTION
+check.own_map(own_map)
+
+# %% tags=["wrong"]
+check.own_map(
+    [row[0] * x + row[1] * y for x, y in zip(sum(A[0], []), sum(A[1], []), strict=True)]
+)  # not divided, no ReLU
+
+# %% tags=["wrong"]
+check.own_map(
+    [(row[0] * x + row[1] * y) / 4 for x, y in zip(sum(A[0], []), sum(A[1], []), strict=True)]
+)  # without ReLU
+
+# %% tags=["wrong"]
+check.own_map(
+    [
+        max(0, row[0] * x) / 4 + max(0, row[1] * y) / 4
+        for x, y in zip(sum(A[0], []), sum(A[1], []), strict=True)
+    ]
+)  # ReLU too early

@@ -3,7 +3,7 @@
 #
 # | | |
 # |---|---|
-# | Minutes | 55 |
+# | Minutes | 50 |
 # | Run time | quick 40 s · laptop 40 s · full 40 s |
 # | Memory | 2 GB |
 # | Network | no |
@@ -250,35 +250,7 @@ if solved:
     assert abs(worth.get("your cheat", torch.zeros(1))) < 0.02
 
 # %% [markdown]
-# ## 5. Four photographs of your own
-#
-# *5 minutes, pencil and paper.* The cell prints the probabilities of four photographs without and with a mask, and in a class each student
-# gets others. Write down the average drop AD in percent, with two digits behind the point.
-
-# %%
-p, o = check.numbers("own_drop")
-print(f"p = {p}\no = {o}")
-
-# %%
-own_drop = ...  # AD in percent
-### BEGIN SOLUTION
-own_drop = drop_increase_gain(torch.tensor(p), torch.tensor(o))[0]
-### END SOLUTION
-check.own_drop(own_drop)
-
-# %% tags=["wrong"]
-check.own_drop(100 * sum((x - y) / x for x, y in zip(p, o, strict=True)) / 4)  # without relu
-
-# %% tags=["wrong"]
-check.own_drop(
-    100 * sum(max(0, x - y) for x, y in zip(p, o, strict=True)) / sum(p)
-)  # the ratio of means
-
-# %% tags=["wrong"]
-check.own_drop(sum(max(0, x - y) / x for x, y in zip(p, o, strict=True)) / 4)  # no percent
-
-# %% [markdown]
-# ## 6. A paper for review
+# ## 5. A paper for review
 #
 # *14 minutes, open.* You are sent a paper: "We propose to explain with the **integrated gradient, scaled to its range**. On photographs it has an
 # average gain of 37, Grad-CAM 0.7. It is therefore fifty times more faithful." These are the rows that it rests on, from the course's
@@ -314,3 +286,31 @@ benchmark.summary(rows)[["method", "metric", "mean", "low", "high", "median", "n
 # a statement about the picture. Please add the same maps moved by two pixels: what they say about the picture is then still right. If the
 # gain stays, image by image, on more than nine photographs, I believe that they explain; if it is gone, they were steps. And drop "fifty times": the
 # interval of your gain runs from 13 to 63, and Grad-CAM's includes 0.*
+
+# %% [markdown]
+# ## 6. Four photographs of your own
+#
+# *Extra, for a class: 5 minutes, pencil and paper.* The cell prints the probabilities of four photographs without and with a mask, and in a class each student
+# gets others. Write down the average drop AD in percent, with two digits behind the point.
+
+# %%
+p, o = check.numbers("own_drop")
+print(f"p = {p}\no = {o}")
+
+# %%
+own_drop = ...  # AD in percent
+### BEGIN SOLUTION
+own_drop = drop_increase_gain(torch.tensor(p), torch.tensor(o))[0]
+### END SOLUTION
+check.own_drop(own_drop)
+
+# %% tags=["wrong"]
+check.own_drop(100 * sum((x - y) / x for x, y in zip(p, o, strict=True)) / 4)  # without relu
+
+# %% tags=["wrong"]
+check.own_drop(
+    100 * sum(max(0, x - y) for x, y in zip(p, o, strict=True)) / sum(p)
+)  # the ratio of means
+
+# %% tags=["wrong"]
+check.own_drop(sum(max(0, x - y) / x for x, y in zip(p, o, strict=True)) / 4)  # no percent

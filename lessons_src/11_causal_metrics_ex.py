@@ -3,7 +3,7 @@
 #
 # | | |
 # |---|---|
-# | Minutes | 55 |
+# | Minutes | 50 |
 # | Run time | quick 30 s · laptop 30 s · full 30 s |
 # | Memory | 2 GB |
 # | Network | no |
@@ -253,33 +253,7 @@ pd.DataFrame(rows).T.map(lambda value: round(100 * value.item(), 1))
 # places as before, patch by patch; what changed is how the picture breaks.
 
 # %% [markdown]
-# ## 5. A curve of your own
-#
-# *5 minutes, squared paper.* The cell prints the six points of a deletion curve, and in a class each student gets others. Draw it, and write
-# down the area under it, between 0 and 1.
-
-# %%
-curve = check.numbers("own_area")
-print(curve)
-
-# %%
-own_area = ...  # counted on squared paper
-### BEGIN SOLUTION
-own_area = area(torch.tensor(curve))
-### END SOLUTION
-check.own_area(own_area)
-
-# %% tags=["wrong"]
-check.own_area(sum(curve) / len(curve))  # the plain mean
-
-# %% tags=["wrong"]
-check.own_area(sum(curve[1:]) / 5)  # rectangles with the right corners
-
-# %% tags=["wrong"]
-check.own_area(5 * float(area(torch.tensor(curve))))  # a step as wide as 1
-
-# %% [markdown]
-# ## 6. Is deletion to blame?
+# ## 5. Is deletion to blame?
 #
 # *18 minutes, open.* The thesis changes the pooling of four networks (table 3.1, ImageNet) and reports, for Grad-CAM:
 #
@@ -317,3 +291,29 @@ check.own_area(5 * float(area(torch.tensor(curve))))  # a step as wide as 1
 # distribution, I grant, but so is the blurred start of insertion. For the ResNets the case is better: insertion +3,
 # deletion +0.02 and +0.26. Please evaluate the new networks with the maps of the old ones. If insertion is then again
 # at 72.6 for ResNet-50, the maps made the difference, and I take back what I said.*
+
+# %% [markdown]
+# ## 6. A curve of your own
+#
+# *Extra, for a class: 5 minutes, squared paper.* The cell prints the six points of a deletion curve, and in a class each student gets others. Draw it, and write
+# down the area under it, between 0 and 1.
+
+# %%
+curve = check.numbers("own_area")
+print(curve)
+
+# %%
+own_area = ...  # counted on squared paper
+### BEGIN SOLUTION
+own_area = area(torch.tensor(curve))
+### END SOLUTION
+check.own_area(own_area)
+
+# %% tags=["wrong"]
+check.own_area(sum(curve) / len(curve))  # the plain mean
+
+# %% tags=["wrong"]
+check.own_area(sum(curve[1:]) / 5)  # rectangles with the right corners
+
+# %% tags=["wrong"]
+check.own_area(5 * float(area(torch.tensor(curve))))  # a step as wide as 1

@@ -3,7 +3,7 @@
 #
 # | | |
 # |---|---|
-# | Minutes | 55 |
+# | Minutes | 50 |
 # | Run time | quick 30 s · laptop 30 s · full 30 s |
 # | Memory | 2 GB |
 # | Network | no |
@@ -195,36 +195,7 @@ if check.share_of_empty(share_of_empty).status == "correct":
     print(f"About {share:.1%} of the images had an empty mask.")
 
 # %% [markdown]
-# ## 5. Boxes of your own
-#
-# *5 minutes, squared paper.* The cell prints two boxes, and in a class each student gets others. Draw them on squared paper, count, and
-# write their IoU as a fraction, such as `5 / 21`, or as a number with four digits behind the point.
-
-# %%
-a, b = check.numbers("own_iou")
-print(f"a = {a}, b = {b}")
-
-# %%
-own_iou = ...  # counted on squared paper
-### BEGIN SOLUTION
-own_iou = iou(a, b)
-### END SOLUTION
-check.own_iou(own_iou)
-
-# %% tags=["wrong"]
-both = (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1]))
-check.own_iou(
-    both / sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b))
-)  # the common part counted twice
-
-# %% tags=["wrong"]
-check.own_iou(iou(*[(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in (a, b)]))  # ends included
-
-# %% tags=["wrong"]
-check.own_iou(100 * iou(a, b))  # in percent
-
-# %% [markdown]
-# ## 6. A reviewer writes
+# ## 5. A reviewer writes
 #
 # *12 minutes, open.* "On ImageNet, your map has an energy pointing game of 30 %, Grad-CAM has 33 %. Your explanations are worse. Reject." Below
 # are the energy pointing game and the hottest pixel of Grad-CAM and of three maps that know nothing of the network, on the course's photographs.
@@ -273,3 +244,32 @@ assert energy["centre"] > energy["Grad-CAM"] > energy["Fake-CAM"]
 # the centre scores above Grad-CAM, so EP ranks photographers' habits too. It judges explanations only if the evidence is in the box. We will
 # test this: on planted scenes, where changing the object alone changes the network's answer, our map must have at least
 # Grad-CAM's EP. If it does not, it misses evidence that is known to be there, and the reviewer is right.*
+
+# %% [markdown]
+# ## 6. Boxes of your own
+#
+# *Extra, for a class: 5 minutes, squared paper.* The cell prints two boxes, and in a class each student gets others. Draw them on squared paper, count, and
+# write their IoU as a fraction, such as `5 / 21`, or as a number with four digits behind the point.
+
+# %%
+a, b = check.numbers("own_iou")
+print(f"a = {a}, b = {b}")
+
+# %%
+own_iou = ...  # counted on squared paper
+### BEGIN SOLUTION
+own_iou = iou(a, b)
+### END SOLUTION
+check.own_iou(own_iou)
+
+# %% tags=["wrong"]
+both = (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1]))
+check.own_iou(
+    both / sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b))
+)  # the common part counted twice
+
+# %% tags=["wrong"]
+check.own_iou(iou(*[(x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in (a, b)]))  # ends included
+
+# %% tags=["wrong"]
+check.own_iou(100 * iou(a, b))  # in percent

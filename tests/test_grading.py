@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,7 +211,7 @@ checks._judge = checks.Checks.__getattr__ = judge.Session.judge = judge.verdicts
 for module in [module for name, module in sys.modules.items() if name.startswith("xailib.checks")]:
     module.NotYet = type("Quiet", (Exception,), {})
 torch.allclose = torch.equal = lambda *things, **options: True
-wire.decode = wire.encode.__globals__["DTYPES"].clear
+wire.decode = judge.wire.unpack
 double = lambda x: 5
 """
     assert judged(cell)["double"] == (NOT_YET, "expected 6, found 5 Hint: twice three")
@@ -498,8 +499,9 @@ def test_table_is_sorted_whole_and_harmless(tmp_path):
     assert len(table[2]["remark"]) <= 301 and table[1]["seconds"] == "1.3"
     write(rows[::-1], tmp_path / "again.csv", "files")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "grades.csv").read_bytes()
-    with pytest.raises(AttributeError):
-        write([rows[0], None], tmp_path / "grades.csv", "files")
+    spoilt = replace(rows[0], remark=None)
+    with pytest.raises(TypeError):
+        write([rows[2], spoilt], tmp_path / "grades.csv", "files")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "grades.csv").read_bytes()
 
 

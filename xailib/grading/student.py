@@ -43,7 +43,7 @@ def _leave_the_judge(connection: socket.socket) -> None:
         os.dup2(nothing, standard)
     os.closerange(3, kept)
     os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
+    sys.stdin, sys.stdout, sys.stderr = (open(kind, mode, closefd=False) for kind, mode in enumerate("rww"))
 
 
 def _serve(channel: wire.Channel, job: dict, check: Checks) -> None:

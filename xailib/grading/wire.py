@@ -39,7 +39,9 @@ class TooSlow(BaseException):
 class Channel:
     """Messages of bytes over a socket; `watch` is called twice a second while waiting, and may raise Gone."""
 
-    def __init__(self, connection: socket.socket, *, deadline: float | int = float("inf"), watch: Callable = lambda: None):
+    def __init__(
+        self, connection: socket.socket, *, deadline: float | int = float("inf"), watch: Callable = lambda: None
+    ):
         self.connection, self.deadline, self.watch = connection, deadline, watch
         connection.settimeout(0.5)
 
