@@ -104,6 +104,31 @@ def jupyterlab(folder: Path, private: Path) -> Iterator["Lab"]:
             lab.stop(server)
 
 
+@contextmanager
+def voila(notebook: Path, private: Path) -> Iterator[str]:
+    """The address of a notebook that runs as a Voila app, which keeps all its own files in `private`."""
+    port = _free_port()
+    command = [sys.executable, "-m", "voila", "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1", str(notebook)]
+    with open(private / "voila.log", "w", encoding="utf-8") as log:
+        server = subprocess.Popen(command, env=_environment(private), cwd=notebook.parent, stdout=log, stderr=log)
+        try:
+            _wait_for_port(port, server, private / "voila.log")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            server.terminate()
+            server.wait(15)
+
+
+def _wait_for_port(port: int, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"Voila did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
+
+
 class Lab:
     """A JupyterLab server: where it is, and how to talk to it."""
 
