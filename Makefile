@@ -6,9 +6,10 @@ bin := .venv/bin
 first := /lab/tree/notebooks/00_first_photograph.ipynb
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 too_old := 'This course needs Python 3.11 or newer, but $(PYTHON) is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.12'
+widgets := anywidget @jupyter-widgets/jupyterlab-manager
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 
-.PHONY: help lab test notebooks lint check execute slides widgets workbench
+.PHONY: help lab test notebooks lint check execute slides widgets workbench book
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -33,13 +34,16 @@ widgets: .venv/.installed  ## open every lesson in a browser and move its widget
 	XAILIB_PROFILE=quick OMP_NUM_THREADS=1 $(bin)/python -m pytest -s tests/browser_lessons.py
 
 workbench: .venv/.installed  ## open the workbench, any photograph and any network, as an app in the browser
-	$(bin)/voila $(if $(as_root),--Voila.ip=127.0.0.1 $(as_root)) notebooks/workbench.ipynb
+	$(bin)/voila $(widgets:%=--VoilaConfiguration.extension_allowlist=%) notebooks/workbench.ipynb
 
 execute: .venv/.installed  ## run all lessons and solutions into build/executed/, for reading
 	$(bin)/python tools/lessons.py execute -j 2
 
 slides: .venv/.installed  ## one HTML file of slides for each lesson, in build/slides/ (with figures after make execute)
 	$(bin)/python tools/slides.py
+
+book: .venv/.installed  ## lessons and reference as pages, in build/book/html/ (lessons that have not run, run first)
+	$(bin)/python tools/book.py -j 2
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(bin)/python -m pip install --disable-pip-version-check -e ".[dev]" && touch $@

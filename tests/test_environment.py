@@ -45,7 +45,9 @@ def test_an_old_python_is_refused_in_a_sentence(tmp_path):
 
 
 @needs_make
-@pytest.mark.parametrize("target", ["lab", "test", "notebooks", "lint", "check", "widgets", "workbench", "execute"])
+@pytest.mark.parametrize(
+    "target", ["lab", "test", "notebooks", "lint", "check", "widgets", "workbench", "execute", "book"]
+)
 def test_a_fresh_stamp_means_no_pip(tmp_path, target):
     """Nothing is installed twice, so nothing asks for the network after installation."""
     shutil.copy(ROOT / "Makefile", tmp_path)
@@ -62,7 +64,7 @@ def test_a_fresh_stamp_means_no_pip(tmp_path, target):
 def test_help_names_every_target():
     said = make(ROOT, "help").stdout
     assert [line.split()[1] for line in said.splitlines()] == [
-        *("help", "lab", "test", "notebooks", "lint", "check", "widgets", "workbench", "execute", "slides")
+        *("help", "lab", "test", "notebooks", "lint", "check", "widgets", "workbench", "execute", "slides", "book")
     ]
 
 
