@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,16 +21,18 @@ from xailib.checks import (
     lesson_00,
     lesson_02,
     lesson_08,
+    lesson_10,
     lesson_11,
     lesson_12,
     lesson_15,
     lesson_16,
 )
-from xailib.grading import command, questions, sandbox, wire
+from xailib.grading import command, handout, questions, sandbox, wire
 from xailib.grading.judge import verdicts
 from xailib.grading.questions import Question
 from xailib.grading.submissions import Submission, submissions
 from xailib.grading.table import BY_HAND, ERROR, Row, write
+from xailib.metrics import average_drop
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="grading needs Linux")
 SIX = "def double(x):\n    return 2 * x"
@@ -304,7 +305,7 @@ def test_filling_the_disk_ends_the_notebook(judged):
 
 
 ATTEMPTS = """
-import os, resource, signal, socket
+import fcntl, os, resource, signal, socket
 from pathlib import Path
 
 def attempts(other, checks, port, judge):
@@ -326,6 +327,7 @@ def attempts(other, checks, port, judge):
         "reach the network": connect,
         "start a process": fork,
         "signal the judge": lambda: os.kill(judge, 0),
+        "signal the judge by a socket": lambda: fcntl.fcntl(socket.socketpair()[0], fcntl.F_SETOWN, judge),
         "starve the judge": lambda: resource.prlimit(judge, resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE)),
         "read the judge's memory": lambda: open(f"/proc/{judge}/mem", "rb").close(),
         "read the machine's users": lambda: open("/etc/passwd").close(),
@@ -483,7 +485,7 @@ def test_questions_come_from_the_courses_own_exercise(exercise):
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def test_table_is_sorted_whole_and_harmless(tmp_path):
+def test_table_is_sorted_whole_and_harmless(tmp_path, monkeypatch):
     question = Question("1. Hottest", "hottest", "hottest")
     rows = [
         Row(Submission("zoe", "00"), question, NOT_YET, '=HYPERLINK("x")\n\x1b[31m' + "y" * 400),
@@ -499,10 +501,65 @@ def test_table_is_sorted_whole_and_harmless(tmp_path):
     assert len(table[2]["remark"]) <= 301 and table[1]["seconds"] == "1.3"
     write(rows[::-1], tmp_path / "again.csv", "files")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "grades.csv").read_bytes()
-    spoilt = replace(rows[0], remark=None)
-    with pytest.raises(TypeError):
-        write([rows[2], spoilt], tmp_path / "grades.csv", "files")
+    monkeypatch.setattr(Row, "cells", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(rows, tmp_path / "grades.csv", "files")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "grades.csv").read_bytes()
+
+
+# --- numbers of each student's own ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lesson", "name"),
+    [(lesson_08, "own_map"), (lesson_10, "own_drop"), (lesson_11, "own_area"), (lesson_12, "own_iou")],
+)
+def test_a_neighbours_answer_is_another_questions_answer(lesson, name, monkeypatch):
+    def own(student):
+        monkeypatch.setenv("XAILIB_STUDENT", student)
+        return lesson.check.numbers(name)
+
+    class_of = [own(f"student {number}") for number in range(60)]
+    assert len({str(numbers) for numbers in class_of}) >= 55
+    assert own("  ZOE\u0308 ") == own("zo\u00eb") != own("zoe")
+    mine = right(name, own("ada"))
+    assert getattr(lesson.check, name)(mine).status == CORRECT
+    own("bob")
+    assert getattr(lesson.check, name)(mine).status == NOT_YET
+    monkeypatch.delenv("XAILIB_STUDENT")
+    assert lesson.check.numbers(name) == own("")
+
+
+def right(name, numbers):
+    """The answer, another way than the check finds it."""
+    if name == "own_map":
+        A, row = (torch.tensor(part) for part in numbers)
+        return torch.einsum("k,khw->hw", row / 4, A).relu().flatten()
+    if name == "own_drop":
+        p, o = (torch.tensor(part) for part in numbers)
+        return average_drop(p, o).mean()
+    if name == "own_area":
+        return float(torch.trapezoid(torch.tensor(numbers), dx=0.2))
+    (a0, b0, a1, b1), (c0, d0, c1, d1) = numbers
+    both = (min(a1, c1) - c0) * (min(b1, d1) - d0)
+    return both / ((a1 - a0) * (b1 - b0) + (c1 - c0) * (d1 - d0) - both)
+
+
+def test_handouts_carry_the_name(exercise, folder, monkeypatch, capsys):
+    monkeypatch.setenv("XAILIB_STUDENT", "nobody")  # so that it is put back
+    monkeypatch.setattr(questions, "lessons", lambda *_: {"00": exercise})
+    (folder / "names.txt").write_text('Ada\n\n Bob "B" Roy \n')
+    assert handout.main([str(folder / "out"), "--students", str(folder / "names.txt")]) == 0
+    copies = sorted((folder / "out").rglob("*.ipynb"))
+    assert [copy.parent.name for copy in copies] == ["Ada", 'Bob "B" Roy']
+    first, *others = json.loads(copies[1].read_text())["cells"]
+    exec("".join(first["source"]), {})
+    assert os.environ["XAILIB_STUDENT"] == 'Bob "B" Roy'
+    assert others == json.loads(exercise.read_text())["cells"]
+    (folder / "names.txt").write_text("../Ada\n")
+    with pytest.raises(SystemExit):
+        handout.main([str(folder / "out"), "--students", str(folder / "names.txt")])
+    assert "can name a folder" in capsys.readouterr().err
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

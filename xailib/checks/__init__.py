@@ -25,6 +25,7 @@ from difflib import get_close_matches
 from functools import partial
 from html import escape
 from random import Random
+from unicodedata import normalize
 
 NOT_ATTEMPTED, CORRECT, NOT_YET = "not attempted", "correct", "not yet"
 LOOKS = {NOT_ATTEMPTED: ("○", "#595959"), CORRECT: ("✔", "#005ab5"), NOT_YET: ("✎", "#b34700")}  # sign, colour
@@ -141,8 +142,9 @@ class Checks:
 
 
 def student() -> str:
-    """The name that numbers depend on: XAILIB_STUDENT, without differences in spaces and capitals."""
-    return " ".join(os.environ.get("XAILIB_STUDENT", "").split()).casefold()
+    """The name that numbers depend on: XAILIB_STUDENT, without differences in spaces, capitals and ways to write é."""
+    name = normalize("NFKC", os.environ.get("XAILIB_STUDENT", ""))
+    return " ".join(name.split()).casefold()
 
 
 def _with_numbers(function: Callable, numbers: object, *answers) -> None:

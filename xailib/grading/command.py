@@ -102,5 +102,5 @@ def _completed(handed_in: list[Submission], wanted: list[str], known: set[str]) 
 def _rows(each: Submission, asked: list, limits: session.Limits, closed: frozenset, own: bool) -> list[table.Row]:
     rows = session.grade(each, asked, limits, closed, own)
     verdicts = ", ".join(row.verdict for row in rows)
-    print(f"{each.student} {each.lesson}: {verdicts}", flush=True)
+    print(table.plain(f"{each.student} {each.lesson}: {verdicts}"), flush=True)
     return rows

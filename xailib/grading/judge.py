@@ -97,10 +97,16 @@ class Session:
         os.waitpid(self.process, 0)
 
     def _watch(self) -> None:
-        with os.scandir(self.scratch) as files:
-            sizes = [file.stat(follow_symlinks=False).st_size for file in files]
+        sizes = [_size(file) for file in os.scandir(self.scratch)]
         if sum(sizes) > LARGEST_SCRATCH or len(sizes) > MOST_FILES:
             raise wire.Gone(f"it wrote {len(sizes)} files of {sum(sizes) // 2**20} MB")
+
+
+def _size(file: os.DirEntry) -> int:
+    try:
+        return file.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # it has just gone
+        return 0
 
 
 def verdicts(job: dict, check: Checks) -> Iterator[tuple[str, str, float]]:
@@ -130,8 +136,9 @@ def main() -> None:
     check = import_module(f"xailib.checks.lesson_{job['lesson']}").check
     torch.set_num_threads(1)
     sandbox.limit_memory(job["memory"])
+    said, sys.stdout = sys.stdout, sys.stderr  # what a check prints is no verdict
     for verdict in verdicts(job, check):
-        print(json.dumps(verdict), flush=True)
+        print(json.dumps(verdict), file=said, flush=True)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,13 @@ REFUSED = {
 }  # fmt: skip
 ON_ITSELF_ONLY = {"kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261), "sched_setaffinity": (203, 122)}
 CLONE, CLONE3, CAPSET = (56, 220), (435, 435), (126, 91)
+# a signal can also be sent by making another process the owner of a socket: fcntl's F_SETOWN, ioctl's FIOSETOWN
+SECOND_ARGUMENT_REFUSED = {"fcntl": ((72, 25), (8, 15)), "ioctl": ((16, 29), (0x8901, 0x8902))}
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # which of the two numbers, the kernel's name
 
 _LOAD, _EQUAL, _ATLEAST, _HASBIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _NOT_PERMITTED, _NO_SUCH_CALL = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
-_NUMBER, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in the record that a filter sees
+_NUMBER, _MACHINE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24  # offsets in the record that a filter sees
 _THREAD = 0x00010000  # of clone's flags
 
 
@@ -58,6 +60,10 @@ def program(which: int, machine: int, own: int) -> list[tuple[int, int, int, int
     for numbers in ON_ITSELF_ONLY.values():
         lines += [(_EQUAL, 0, 5, numbers[which]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 2, 0, 0)]
         lines += [(_EQUAL, 1, 0, own), (_RETURN, 0, 0, _NOT_PERMITTED), (_RETURN, 0, 0, _ALLOW)]
+    for numbers, values in SECOND_ARGUMENT_REFUSED.values():
+        lines += [(_EQUAL, 0, 2 * len(values) + 2, numbers[which]), (_LOAD, 0, 0, _SECOND_ARGUMENT)]
+        lines += [line for value in values for line in ((_EQUAL, 0, 1, value), (_RETURN, 0, 0, _NOT_PERMITTED))]
+        lines += [(_RETURN, 0, 0, _ALLOW)]
     lines += [(_EQUAL, 0, 1, CLONE3[which]), (_RETURN, 0, 0, _NO_SUCH_CALL)]  # so that the C library takes clone
     lines += [(_EQUAL, 0, 4, CLONE[which]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_HASBIT, 1, 0, _THREAD)]
     lines += [(_RETURN, 0, 0, _NOT_PERMITTED), (_RETURN, 0, 0, _ALLOW)]

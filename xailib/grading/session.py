@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryDirectory
 
@@ -40,7 +41,7 @@ def grade(
         job |= {"questions": [[question.check, question.variable] for question in asked], "scratch": scratch}
         student = submission.student if own_numbers else ""
         said, trouble = _judge(json.dumps(job), _environment(scratch, student), limits.seconds + SPARE)
-    found = dict(zip(asked, map(json.loads, said), strict=False))
+    found = dict(zip(asked, _whole(said), strict=False))
     return [
         Row(submission, question, BY_HAND, OPEN)
         if not question.check
@@ -49,12 +50,23 @@ def grade(
     ]
 
 
+def _whole(lines: list[str]) -> Iterator[list]:
+    """What a judge said, up to a line that was broken off."""
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
 def _judge(job: str, environment: dict[str, str], seconds: float | int) -> tuple[list[str], str]:
     """The lines of a judge, and the end of what it complained of."""
     command = [sys.executable, "-P", "-s", "-m", "xailib.grading.judge"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     folder = environment["HOME"]
-    with subprocess.Popen(command, text=True, env=environment, cwd=folder, start_new_session=True, **pipes) as judge:
+    with subprocess.Popen(
+        command, text=True, errors="replace", env=environment, cwd=folder, start_new_session=True, **pipes
+    ) as judge:
         try:
             said, complaint = judge.communicate(job, timeout=seconds)
         except subprocess.TimeoutExpired:

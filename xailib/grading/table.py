@@ -27,10 +27,10 @@ class Row:
         points = "" if self.verdict == BY_HAND or not self.question.title else str(int(self.verdict == CORRECT))
         asked = self.question.title, self.question.check
         texts = self.submission.student, self.submission.lesson, *asked, self.verdict, points, self.remark
-        return [_plain(text) for text in (*texts, f"{self.seconds:.1f}", shut_in)]
+        return [plain(text) for text in (*texts, f"{self.seconds:.1f}", shut_in)]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line of at most 300 characters that no spreadsheet takes for a formula."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return ("'" if line[:1] in ("=", "+", "-", "@") else "") + line[:300]
