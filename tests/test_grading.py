@@ -362,6 +362,15 @@ def test_no_way_out_of_the_sandbox(judged, closed, tmp_path):
     assert {*outside.values()} == {"done"}, "each attempt can succeed where nothing is shut"
 
 
+def test_what_the_kernel_granted_is_what_holds(closed, tmp_path):
+    outer, inner = os.pipe()
+    if os.fork() == 0:
+        os.write(inner, " ".join(sorted(sandbox.close_in(tmp_path, seconds=10))).encode())
+        os._exit(0)
+    os.wait()
+    assert os.read(outer, 99).decode().split() == sorted(closed)
+
+
 def test_real_code_of_the_checks_cannot_be_changed(judged, closed):
     if sandbox.FILES not in closed:
         pytest.skip("this system does not allow to protect files")

@@ -266,6 +266,19 @@ MUTANTS = [
     ("benchmark/plan.py", '"weights": _fingerprint(net), ', "", "test_benchmark_processes.py"),
     ("training/convolution.py", "convolution_backward(R, v, w, None", "convolution_backward(v, R, w, None", "test_denoising.py"),
     ("training/convolution.py", "torch.convolution(v, w, None", "0 * torch.convolution(v, w, None", "test_denoising.py"),
+    ("grading/wire.py", "if length > LARGEST:", "if False:", "test_grading.py"),
+    ("grading/sandbox.py", 'ours = [ROOT / "xailib", ROOT / "results"]', 'ours = [Path("/")]', "test_grading.py"),
+    ("grading/seccomp.py", '"socket": (41, 198)', '"socket": (-1, -1)', "test_grading.py"),
+    ("grading/seccomp.py", "(_EQUAL, 1, 0, own)", "(_EQUAL, 1, 1, own)", "test_grading.py"),
+    ("grading/seccomp.py", "(8, 15)", "(15,)", "test_grading.py"),
+    ("grading/student.py", "changed = not all(map(", "changed = not any(map(", "test_grading.py"),
+    ("grading/student.py", 'if closed >= set(job["closed"]):', "if True:", "test_grading.py"),
+    ("grading/judge.py", "(leaf - leaf.detach())", "(leaf.detach() - leaf)", "test_grading.py"),
+    ("grading/submissions.py", "times > 1", "times > 2", "test_grading.py"),
+    ("grading/table.py", '("=", "+", "-", "@")', '("=",)', "test_grading.py"),
+    ("checks/__init__.py", ' or getattr(answer, "changed", False)', "", "test_grading.py"),
+    ("checks/__init__.py", 'Random(f"{student()}/{name}")', "Random(name)", "test_grading.py"),
+    ("checks/lesson_12.py", "not abs(float(found) - expected) <= 1e-6", "abs(float(found) - expected) > 1e-6", "test_grading.py"),
 ]  # fmt: skip
 
 
