@@ -757,7 +757,7 @@ pd.DataFrame(change, ["insertion", "deletion"]).T
 # out-of-distribution patches into the picture and favours maps that are not spread out. You have seen that the first
 # is a real trouble. Three remarks:
 #
-# **The exception is a misprint.** For MobileNet-V2, Grad-CAM and Axiom-CAM agree to a hundredth in average drop,
+# **One number decides.** For MobileNet-V2, Grad-CAM and Axiom-CAM agree to a hundredth in average drop,
 # gain, increase and insertion, before and after, and in deletion after. In deletion before, they have 14.34 and
 # 15.27. Two names of one map, it seems, so one of the two numbers is wrong, and whether the training made deletion
 # worse or better hangs on *which*. The changes in the other rows of 4.1 are at most about two tenths, from one

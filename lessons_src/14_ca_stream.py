@@ -6,7 +6,7 @@
 # | You will | write CA-Stream by hand and train it beside a frozen network; count its price to the last parameter; prove what Grad-CAM cannot see of it; and part better explanations from mere confidence |
 # | You need | lesson 04 (attention pooling), lesson 08 (the CAM family), lesson 10 (average drop, gain and increase) |
 # | Minutes | 90 |
-# | Run time | quick 45 s · laptop 4 min · full 10 min |
+# | Run time | quick 45 s · laptop 3 min · full 10 min |
 # | Memory | 3 GB |
 # | Data | planted scenes; a photograph that comes with scikit-image |
 # | Network | no |
@@ -37,8 +37,8 @@ from xailib.models import CAStream
 class Config:
     scenes: int = choose(quick=384, laptop=1024, full=8192)  # to train on
     epochs: int = choose(quick=3, laptop=4, full=10)
-    test: int = choose(quick=64, laptop=64, full=1024)  # scenes to judge maps on
-    curves: int = choose(quick=16, laptop=16, full=256)  # of these, for insertion and deletion
+    test: int = choose(quick=64, laptop=256, full=1024)  # scenes to judge maps on
+    curves: int = choose(quick=16, laptop=48, full=256)  # of these, for insertion and deletion
 
 
 config = Config()
