@@ -41,10 +41,10 @@ from xailib.explain import (
 
 # %% [markdown]
 # X is drawn by lot among three networks of the course, all small CNNs with the same layers, and so is something else:
-# the maker's pictures were collected in one place, and there **one** of four cues happened to go along with the shape,
-# in 19 of 20 pictures. The four are the sticker's colour, its texture, the ground, and a little tag in a corner.
-# Neither result of the draw is printed. X may use that cue, or not; a shortcut in the data is not yet one in the
-# network.
+# the maker's pictures were collected in one place, and there **one** of four cues happened to go along with the
+# shape, in 19 of 20 pictures. The four are the sticker's colour, its texture, the ground, and a little tag in a
+# corner. Neither result of the draw is printed. X may use that cue, or not; a shortcut in the data is not yet one in
+# the network.
 
 # %%
 LOT = 22  # another number draws another case; the text below was written for this one
@@ -70,7 +70,7 @@ as_made = {COMPANIONS[cue]: 0.95}  # how the maker's pictures are; do not print 
 class Plan:
     question: str = "which of five cues does X use, and is the shape enough for it?"
     scenes: int = choose(quick=300, laptop=1000, full=2000)  # for answers
-    judged: int = choose(quick=32, laptop=96, full=256)  # of these, for maps
+    judged: int = choose(quick=24, laptop=96, full=256)  # of these, for maps
     scene_seeds: tuple = (5, 12)  # of the maker's pictures, of ours
     asked: str = "the class that X names; for failures the true class as well"
     layer: str = "stages.2"
@@ -88,17 +88,17 @@ pd.options.display.max_colwidth = None
 pd.DataFrame(asdict(plan).items(), columns=["", "planned"]).set_index("")
 
 # %% [markdown]
-# The number 20 is a choice, and another person may choose another. What matters is that it is not chosen after looking.
-# (An honest remark: whoever wrote this lesson knew X. A plan counts only where its date is older than the results.
-# And it may turn out to be bad; then write a second one, say why, and say that it came second.)
+# The number 20 is a choice, and another person may choose another. What matters is that it is not chosen after
+# looking. (An honest remark: whoever wrote this lesson knew X. A plan counts only where its date is older than the
+# results. And it may turn out to be bad; then write a second one, say why, and say that it came second.)
 
 # %% [markdown]
 # ## 2. Test the tools first
 #
 # A map that misleads on a network that we know may mislead on one that we do not. For `smallcnn_shape` we know from
 # experiments (lesson 15) that it ignores the tag, and for these scenes we know which pixels tell the shape. Two
-# questions to each method: does it depend on the weights (lesson 05), and is it hotter on the **planted evidence** than
-# elsewhere? 1 means: as hot as its share of the picture. **Predict** which of six maps pass both.
+# questions to each method: does it depend on the weights (lesson 05), and is it hotter on the **planted evidence**
+# than elsewhere? 1 means: as hot as its share of the picture. **Predict** which of six maps pass both.
 
 
 # %%
@@ -144,10 +144,10 @@ tools = pd.DataFrame(tools, columns).T.infer_objects()
 tools.round(2)
 
 # %% [markdown]
-# Three pass, and each of the others fails where it should: edges and centre do not care which network they explain, and
-# blobs are no hotter on the evidence. Note that edges would have passed the second question alone. Passing means little
-# more than *not refuted*, and it holds for this network and kind of picture. From here on the three speak, and the blobs
-# stay as a control.
+# Three pass, and each of the others fails where it should: edges and centre do not care which network they explain,
+# and blobs are no hotter on the evidence. Note that edges would have passed the second question alone. Passing means
+# little more than *not refuted*, and it holds for this network and kind of picture. From here on the three speak, and
+# the blobs stay as a control.
 
 # %% tags=["test", "remove-cell"]
 works = tools["works"].astype(bool)
@@ -174,9 +174,10 @@ accuracy = ends(100.0 * (named == made.labels))
 print("X on its maker's pictures: {:.1f} % right [{:.1f}, {:.1f}]".format(*accuracy))
 
 # %% [markdown]
-# Then the maps, for the class that X names: average drop and gain (lesson 10), insertion and deletion (lesson 11), and
-# the energy in the boxes around the stickers that tell the shape (lesson 12). Each scene gives one number, and the
-# bootstrap draws scenes again and again to see how far the mean could be off. **Predict** where the control lands.
+# Then the maps, for the class that X names: average drop and gain (lesson 10), insertion and deletion (lesson 11),
+# and the energy in the boxes around the stickers that tell the shape (lesson 12). Each scene gives one number, and
+# the bootstrap draws scenes again and again to see how far the mean could be off. **Predict** where the control
+# lands.
 
 # %%
 n = plan.judged
@@ -218,8 +219,8 @@ plot.intervals(
 )
 
 # %% [markdown]
-# Two intervals that overlap may still belong to methods that differ, because all methods saw the *same* scenes: an easy
-# scene is easy for all. So compare scene by scene, method less control, and count how many comparisons you make.
+# Two intervals that overlap may still belong to methods that differ, because all methods saw the *same* scenes: an
+# easy scene is easy for all. So compare scene by scene, method less control, and count how many comparisons you make.
 
 # %%
 rows = {}
@@ -240,8 +241,9 @@ if LOT == 22:
 
 # %% [markdown]
 # Grad-CAM and occlusion beat the control in all four. Saliency beats it in three and not in average drop: its
-# speckled mask leaves the network no more than blobs do (lesson 10). The gain of every row is next to nothing, for the
-# probability of the class is near 1 and there is nothing to be gained: on a network as sure as this one, AG is silent.
+# speckled mask leaves the network no more than blobs do (lesson 10). The gain of every row is next to nothing, for
+# the probability of the class is near 1 and there is nothing to be gained: on a network as sure as this one, AG is
+# silent.
 #
 # **What this says, and what not.** The maps point, better than chance, at pixels that X needs. Nothing here says that
 # X *should* need them. Every number of this section would look as good for a network that reads the wrong thing. This
@@ -291,14 +293,15 @@ plot.gallery(
 )
 
 # %% [markdown]
-# Read the rows from the left. The map for the **true** class lies on the boxed sticker: X has seen it.
-# The map for the class that X **named** lies elsewhere, and the last column, red for the named class and blue for the true
-# one, says what outweighed the sticker. Look at what is under the red. Had you been shown the map of the true class
-# only, as in most papers, you would have seen a network that looks at the right place, and is wrong for no reason.
+# Read the rows from the left. The map for the **true** class lies on the boxed sticker: X has seen it. The map for
+# the class that X **named** lies elsewhere, and the last column, red for the named class and blue for the true one,
+# says what outweighed the sticker. Look at what is under the red. Had you been shown the map of the true class only,
+# as in most papers, you would have seen a network that looks at the right place, and is wrong for no reason.
 #
-# What these pictures may say: *in these failures, the part of the logit that favoured the wrong class came from there*. What they
-# may not: that the thing you see there is the cause (a cell of this layer sees much around itself), that it matters
-# in scenes that X gets right, or that it is all. It is a suspicion. Write yours down before you go on.
+# What these pictures may say: *in these failures, the part of the logit that favoured the wrong class came from
+# there*. What they may not: that the thing you see there is the cause (a cell of this layer sees much around itself),
+# that it matters in scenes that X gets right, or that it is all. It is a suspicion. Write yours down before you go
+# on.
 
 # %% [markdown]
 # ## 5. Find what X uses
@@ -307,11 +310,11 @@ plot.gallery(
 #
 # - **Where is the heat?** On the pixels that show the cue, in units of their share of the picture. This is a
 #   *suspicion*.
-# - **Does the answer change when only the cue changes?** Draw the same scenes again, each with all its pixels but those
-#   of one cue. This is an *experiment*.
+# - **Does the answer change when only the cue changes?** Draw the same scenes again, each with all its pixels but
+#   those of one cue. This is an *experiment*.
 #
-# In our scenes every cue is drawn by lot, and the same seed with another correlation gives the same scenes with another
-# cue. **Predict** both columns for your suspect, and for the shape.
+# In our scenes every cue is drawn by lot, and the same seed with another correlation gives the same scenes with
+# another cue. **Predict** both columns for your suspect, and for the shape.
 
 # %%
 before = ours.batch(range(plan.scenes))
@@ -349,13 +352,13 @@ plot.intervals(
 
 # %% [markdown]
 # The left panel accuses several. The tag is as hot as the stickers, the ground is not. But colour, texture and shape
-# **share their pixels**, and a heat map has nothing else: it says where, and no map in this course can say which of the
-# three is read there. By heat alone, colour and texture are as guilty as the shape.
+# **share their pixels**, and a heat map has nothing else: it says where, and no map in this course can say which of
+# the three is read there. By heat alone, colour and texture are as guilty as the shape.
 #
 # The right panel decides. X uses the shape, and it uses the tag: changing the tag alone turns nearly every second
-# answer. The others turn a few; they stay below the line that the plan drew. (Perhaps X, where shape and tag disagree,
-# is tipped by little things. To say so would take another experiment.) **Heat maps raise suspicions, interventions confirm them.** An intervention has its limits,
-# too: it can find only what you thought of changing.
+# answer. The others turn a few; they stay below the line that the plan drew. (Perhaps X, where shape and tag
+# disagree, is tipped by little things. To say so would take another experiment.) **Heat maps raise suspicions,
+# interventions confirm them.** An intervention has its limits, too: it can find only what you thought of changing.
 
 # %% tags=["test", "remove-cell"]
 if LOT == 22:
@@ -416,9 +419,9 @@ if LOT == 22:
 # %% [markdown]
 # ## 6. The model card
 #
-# A **model card** (Mitchell et al., FAT* 2019) says on one page what a network is for, how it was tested, broken down by
-# what matters, and where it fails. This one is written by code, from the numbers above: nothing in it can go out of date
-# without the cell noticing. Read it as the person who has to decide.
+# A **model card** (Mitchell et al., FAT* 2019) says on one page what a network is for, how it was tested, broken down
+# by what matters, and where it fails. This one is written by code, from the numbers above: nothing in it can go out
+# of date without the cell noticing. Read it as the person who has to decide.
 
 
 # %%
@@ -514,10 +517,10 @@ for name, price in prices.items():
     print(f"{name:10} {price}")
 
 # %% [markdown]
-# Hidden pixels black: Grad-CAM and occlusion cannot be told apart. Hidden pixels grey: occlusion leads clearly. One word
-# in the caption decides who wins, and nothing in the numbers gives it away. An earlier layer or another normalisation
-# makes the same method look like the blobs. Longer steps make deletion much worse. And the last line is the one that
-# matters most to whoever asked for the report.
+# Hidden pixels black: Grad-CAM and occlusion cannot be told apart. Hidden pixels grey: occlusion leads clearly. One
+# word in the caption decides who wins, and nothing in the numbers gives it away. An earlier layer or another
+# normalisation makes the same method look like the blobs. Longer steps make deletion much worse. And the last line is
+# the one that matters most to whoever asked for the report.
 #
 # The list to keep beside every table that you write or read:
 #
@@ -547,7 +550,8 @@ if LOT == 22:
 # ## Explore: one picture, three questions
 #
 # X on its maker's scenes, its failures first, and EfficientNet-Lite0 on the photographs. Ask for the class that the
-# network names, for the true one, and for the runner-up, and read the logits beside the map. Three things to find out:
+# network names, for the true one, and for the runner-up, and read the logits beside the map. Three things to find
+# out:
 #
 # 1. X, the first pictures, its failures: for which of the three classes does the tag light up?
 # 2. EfficientNet, picture 6, a blurred clock: compare the maps for the class named and for the true one, each on its
@@ -623,11 +627,11 @@ if LOT == 22:
     assert (heat_on(for_said, tag) > 5).all() and (heat_on(for_truth, tag) < 0.5).all()
 
 # %% [markdown]
-# 1. For the class named, and only for it. The map of the true class leaves the tag dark and lies on the sticker. Only the
-#    right question shows the failure.
-# 2. The two maps lie on the same place, the round thing. On one scale that for *wall clock* is half as bright. Here both
-#    questions, and even their difference, end at the same pixels: *where* does not explain this failure, and *what* was seen
-#    there no map says. With X we were lucky that tag and sticker are apart.
+# 1. For the class named, and only for it. The map of the true class leaves the tag dark and lies on the sticker. Only
+#    the right question shows the failure.
+# 2. The two maps lie on the same place, the round thing. On one scale that for *wall clock* is half as bright. Here
+#    both questions, and even their difference, end at the same pixels: *where* does not explain this failure, and
+#    *what* was seen there no map says. With X we were lucky that tag and sticker are apart.
 # 3. Mostly little: in four of six pictures the two maps are nearly the same. Cup and espresso share their pixels. The
 #    tripod (5) and the uniform (9) are the exceptions.
 
@@ -636,21 +640,22 @@ if LOT == 22:
 #
 # The report above can be written for any network. Three lines change: the network, the data, and the list of
 # interventions. `models.load` takes the names of timm and torchvision (their weights are downloaded once), and
-# `benchmark.source("folder", root=...)` reads a folder with one subfolder of images per class. The protocol of section 3 is
-# one call of [the benchmark](../xailib/benchmark/run.py), which keeps its settings beside its table; on the command line it is
-# `python -m xailib benchmark --data folder --root my_photos --targets predicted --out mine.csv`.
+# `benchmark.source("folder", root=...)` reads a folder with one subfolder of images per class. The protocol of
+# section 3 is one call of [the benchmark](../xailib/benchmark/run.py), which keeps its settings beside its table; on
+# the command line it is `python -m xailib benchmark --data folder --root my_photos --targets predicted --out
+# mine.csv`.
 
 # %%
 yours = models.load("efficientnet_lite0")  # models.load("resnet50.tv_in1k"), ...
 source = benchmark.source("photos")  # benchmark.source("folder", root="my_photos")
 options = {"targets": "predicted", "seed": 0, "progress": False}
 methods, judges = ["gradcam", "random_map"], ["average_drop", "average_gain"]
-table = benchmark.run({"yours": yours}, source, methods=methods, metrics=judges, **options)
-Markdown(benchmark.markdown(table))
+on_photos = benchmark.run({"yours": yours}, source, methods=methods, metrics=judges, **options)
+Markdown(benchmark.markdown(on_photos))
 
 # %% [markdown]
-# Nobody can draw a photograph again with another cue. But much can be changed in any of them, and **you** decide, before
-# you look, which changes must not matter. A few that cost a line each:
+# Nobody can draw a photograph again with another cue. But much can be changed in any of them, and **you** decide,
+# before you look, which changes must not matter. A few that cost a line each:
 
 # %%
 x = torch.stack([source.sample(name).image for name in source.names])
@@ -672,10 +677,10 @@ rows = {
 pd.DataFrame(rows).T.assign(p=lambda t: [round(q.mean().item(), 2) for q in t["p"]])
 
 # %% [markdown]
-# Nine photographs cannot carry a percentage, so the table counts. Mirroring changes no answer, as it should not. Without
-# colour, one answer changes. A light blur changes more answers than losing an eighth of the picture at every side: this
-# network reads fine detail, and should not be given blurred pictures. That sentence came from an intervention; no heat map
-# above would have told it.
+# Nine photographs cannot carry a percentage, so the table counts. Mirroring changes no answer, as it should not.
+# Without colour, one answer changes. A light blur changes more answers than losing an eighth of the picture at every
+# side: this network reads fine detail, and should not be given blurred pictures. That sentence came from an
+# intervention; no heat map above would have told it.
 
 # %% tags=["test", "remove-cell"]
 counts = {name: row["answers changed"] for name, row in rows.items()}

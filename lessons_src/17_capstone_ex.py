@@ -26,10 +26,10 @@ from xailib.explain import cam, classic_cam
 # %% [markdown]
 # ## 1. An interval for a difference
 #
-# *8 minutes, three lines.* Two methods were judged on the same $n$ images: `a` and `b`, both `[n]`. Each row of `draws` `[samples n]`
-# names the images of one resample, drawn with replacement. Return the ends of the interval that holds the middle 95 % of
-# the resampled means of **a less b**, image by image. On paper first, for `a = (10, 40, 20, 30)`, `b = (9, 39, 25, 24)`: what is the
-# mean of the resample `(2, 2, 2, 0)`?
+# *8 minutes, three lines.* Two methods were judged on the same $n$ images: `a` and `b`, both `[n]`. Each row of
+# `draws` `[samples n]` names the images of one resample, drawn with replacement. Return the ends of the interval that
+# holds the middle 95 % of the resampled means of **a less b**, image by image. On paper first, for
+# `a = (10, 40, 20, 30)`, `b = (9, 39, 25, 24)`: what is the mean of the resample `(2, 2, 2, 0)`?
 
 
 # %%
@@ -73,8 +73,8 @@ def of_the_values(a, b, draws):
 check.paired_interval(of_the_values)
 
 # %% [markdown]
-# The library does the same with draws of its own. Here both are given the same ones, for the course's table of all methods on nine
-# photographs: average drop of Grad-CAM less that of RISE.
+# The library does the same with draws of its own. Here both are given the same ones, for the course's table of all
+# methods on nine photographs: average drop of Grad-CAM less that of RISE.
 
 # %%
 results = read(ROOT / "results" / "benchmark_photos.csv")
@@ -92,8 +92,9 @@ if check.paired_interval(paired_interval).status == "correct":
 # %% [markdown]
 # ## 2. Which two classes?
 #
-# *5 minutes, two or three lines.* "Why this, and not that?" needs two classes. Given the logits of one image `[classes]` and its label,
-# return the class that the network names, and the one to ask about instead: the true class after a failure, else the runner-up.
+# *5 minutes, two or three lines.* "Why this, and not that?" needs two classes. Given the logits of one image
+# `[classes]` and its label, return the class that the network names, and the one to ask about instead: the true class
+# after a failure, else the runner-up.
 
 
 # %%
@@ -135,16 +136,17 @@ check.classes_to_ask(label_first)
 # %% [markdown]
 # ## 3. What do these reports leave out?
 #
-# *7 minutes.* Three sentences, made up for this exercise. For each write the set of items that are missing **and on which its number
-# depends**. The items: `"network"`, `"images"` (which and how many), `"class"` (the one asked about), `"layer"`, `"substrate"` (what
-# stands where pixels are hidden), `"step"`, `"control"` (a map that knows nothing, or what chance would give), `"interval"`.
+# *7 minutes.* Three sentences, made up for this exercise. For each write the set of items that are missing **and on
+# which its number depends**. The items: `"network"`, `"images"` (which and how many), `"class"` (the one asked
+# about), `"layer"`, `"substrate"` (what stands where pixels are hidden), `"step"`, `"control"` (a map that knows
+# nothing, or what chance would give), `"interval"`.
 #
-# - **A**: "ResNet-50, 1000 validation images of ImageNet, class: the label. Grad-CAM at layer4, deletion in steps of 224 pixels:
-#   14.7, interval 13.9 to 15.5; random blobs 20.1, 19.0 to 21.2."
-# - **B**: "On ResNet-50, our method at layer4 has an average drop of 12.2 for the class named, hidden pixels black. This is the best of the
-#   seven methods that we compared."
-# - **C**: "The saliency of VGG16 on our 200 test faces proves that it looks at the eyes: 61 % of the heat, interval 58 to 64, lies in
-#   the boxes that we drew around them."
+# - **A**: "ResNet-50, 1000 validation images of ImageNet, class: the label. Grad-CAM at layer4, deletion in steps of
+#   224 pixels: 14.7, interval 13.9 to 15.5; random blobs 20.1, 19.0 to 21.2."
+# - **B**: "On ResNet-50, our method at layer4 has an average drop of 12.2 for the class named, hidden pixels black.
+#   This is the best of the seven methods that we compared."
+# - **C**: "The saliency of VGG16 on our 200 test faces proves that it looks at the eyes: 61 % of the heat, interval
+#   58 to 64, lies in the boxes that we drew around them."
 
 # %%
 ### BEGIN SOLUTION
@@ -170,11 +172,11 @@ check.missing(
 # %% [markdown]
 # ## 4. Three strangers
 #
-# *20 minutes.* K, L and M name the shapes of stickers. Each maker shows pictures on which his network does well. In each maker's
-# pictures something goes along with the shape; a network may use it, or not.
+# *20 minutes.* K, L and M name the shapes of stickers. Each maker shows pictures on which his network does well. In
+# each maker's pictures something goes along with the shape; a network may use it, or not.
 
 # %%
-SCENES = choose(quick=100, laptop=300, full=1000)
+SCENES = choose(quick=80, laptop=300, full=1000)
 networks = strangers()
 
 
@@ -190,8 +192,8 @@ for letter, model in networks.items():
     print(f"{letter}: {right.mean():.0f} % of its maker's pictures right [{low:.0f}, {high:.0f}]")
 
 # %% [markdown]
-# First one line: how many answers, in percent, differ between the same scenes before and after a change? (`answers` above takes large sets
-# in pieces; for the check a plain `model(images)` will do.)
+# First one line: how many answers, in percent, differ between the same scenes before and after a change? (`answers`
+# above takes large sets in pieces; for the check a plain `model(images)` will do.)
 
 
 # %%
@@ -230,8 +232,8 @@ def a_fraction(model, before, after):
 check.changed(a_fraction)
 
 # %% [markdown]
-# Now the experiment, with your function: scenes in which every cue is drawn by lot, and the same scenes with one cue changed (as in the
-# lesson; scenes on which the change touches no pixel are left out).
+# Now the experiment, with your function: scenes in which every cue is drawn by lot, and the same scenes with one cue
+# changed (as in the lesson; scenes on which the change touches no pixel are left out).
 
 # %%
 COMPANIONS = ("marker", "colour", "texture", "context")
@@ -280,39 +282,44 @@ check.shortcuts({"K": "shape", "L": "none", "M": "colour"})
 # %% [markdown]
 # ## 5. The report
 #
-# *35 minutes, open.* Write one page on a network: one of the strangers, the course's EfficientNet-Lite0 on the photographs
-# (`models.load()`, `photos.batch()`), or one of your own on your own pictures. In this order:
+# *35 minutes, open.* Write one page on a network: one of the strangers, the course's EfficientNet-Lite0 on the
+# photographs (`models.load()`, `photos.batch()`), or one of your own on your own pictures. In this order:
 #
-# 1. **The plan**, before any result: question, network, data, class, layer, substrate, step, seeds, controls, and what would change your mind.
-# 2. **The numbers**: accuracy, whole and broken down; maps against a control; each with its interval and the number of images.
+# 1. **The plan**, before any result: question, network, data, class, layer, substrate, step, seeds, controls, and
+#    what would change your mind.
+# 2. **The numbers**: accuracy, whole and broken down; maps against a control; each with its interval and the number
+#    of images.
 # 3. **One failure**, with the maps for the class named and for the true one: what may they say, and what not?
 # 4. **One intervention** that could have proved you wrong, and what it gave.
 # 5. **What you did not test**, and one sentence of advice to whoever wants to use the network.
 #
-# Everything you need stands in the lesson, and the table of all methods on the photographs is in `results` above. The solution notebook
-# holds a complete report to compare with, on the photographs; look at it after you have written yours.
+# Everything you need stands in the lesson, and the table of all methods on the photographs is in `results` above. The
+# solution notebook holds a complete report to compare with, on the photographs; look at it after you have written
+# yours.
 
 # %% [markdown] tags=["solution"]
 # **Rubric**, one point each:
 #
-# - *The plan comes first and could fail.* It names network, data, class, layer, substrate, step, seeds and control, and a result that
-#   would change the verdict.
-# - *Numbers have intervals, a control and a count.* Methods are compared image by image. Nine images are called nine images.
+# - *The plan comes first and could fail.* It names network, data, class, layer, substrate, step, seeds and control,
+#   and a result that would change the verdict.
+# - *Numbers have intervals, a control and a count.* Methods are compared image by image. Nine images are called nine
+#   images.
 # - *The failure is asked both questions*, and the text says what a map cannot tell.
 # - *The intervention changes one thing*, is separate from the maps, and could have come out otherwise.
-# - *Limits and advice follow from the numbers.* What was not tested is named. No sentence claims more than its number.
+# - *Limits and advice follow from the numbers.* What was not tested is named. No sentence claims more than its
+#   number.
 #
 # What follows is a complete report that would get five points. Its numbers are computed by its cells.
 #
 # ### The worked report: EfficientNet-Lite0 on nine photographs
 #
-# **Plan, written first.** *Question*: does this network answer from the object, and does Grad-CAM say where the answer comes from?
-# *Network*: EfficientNet-Lite0, ImageNet weights. *Data*: the nine labelled photographs of the course with boxes
-# drawn by hand; for interventions on the context, those whose box leaves at least a quarter of the picture.
-# *Class*: the label for the table of maps; the class named for interventions; both for the failure. *Layer*: `bn2`, the last.
-# *Substrate*: AD black, deletion mean colour in steps of 1792 pixels, insertion from blur `rise11`. *Control*: random blobs.
-# *Intervals*: 95 %, bootstrap over photographs. *I would say no* if a blurred object changed fewer answers than a blurred context,
-# or if Grad-CAM did not beat blobs by insertion.
+# **Plan, written first.** *Question*: does this network answer from the object, and does Grad-CAM say where the
+# answer comes from? *Network*: EfficientNet-Lite0, ImageNet weights. *Data*: the nine labelled photographs of the
+# course with boxes drawn by hand; for interventions on the context, those whose box leaves at least a quarter of the
+# picture. *Class*: the label for the table of maps; the class named for interventions; both for the failure. *Layer*:
+# `bn2`, the last. *Substrate*: AD black, deletion mean colour in steps of 1792 pixels, insertion from blur `rise11`.
+# *Control*: random blobs. *Intervals*: 95 %, bootstrap over photographs. *I would say no* if a blurred object changed
+# fewer answers than a blurred context, or if Grad-CAM did not beat blobs by insertion.
 
 # %% tags=["solution"]
 lite0, names = models.load("efficientnet_lite0"), models.class_names()
@@ -335,13 +342,13 @@ table = pd.DataFrame(
     {
         "label": [names[c] for c in labels],
         "named": [names[c] for c in named],
-        "p": p.round(decimals=2),
+        "p": p.round(decimals=2).tolist(),
     }
 )
 after = {change: answers(lite0, images) for change, images in changes.items()}
 for change, found in after.items():
     table[change] = ["" if c == d else names[d] for c, d in zip(named, found, strict=True)]
-table["roomy"] = roomy
+table["roomy"] = roomy.tolist()
 table
 
 # %% tags=["solution"]
@@ -369,8 +376,8 @@ lines = pd.DataFrame(lines, ["Grad-CAM", "blobs", "difference, from", "to"]).T
 lines.round(1)
 
 # %% [markdown] tags=["solution"]
-# The failure: the clock, which the network takes for something else. Both questions, and the exact difference (the network ends
-# with an average and one linear layer).
+# The failure: the clock, which the network takes for something else. Both questions, and the exact difference (the
+# network ends with an average and one linear layer).
 
 # %% tags=["solution"]
 clock = names.index("wall clock")
