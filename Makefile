@@ -6,7 +6,6 @@ bin := .venv/bin
 first := /lab/tree/notebooks/00_first_photograph.ipynb
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 too_old := 'This course needs Python 3.11 or newer, but $(PYTHON) is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.12'
-widgets := anywidget @jupyter-widgets/jupyterlab-manager
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 
 .PHONY: help lab test notebooks lint check execute slides widgets workbench book
@@ -34,7 +33,7 @@ widgets: .venv/.installed  ## open every lesson in a browser and move its widget
 	XAILIB_PROFILE=quick OMP_NUM_THREADS=1 $(bin)/python -m pytest -s tests/browser_lessons.py
 
 workbench: .venv/.installed  ## open the workbench, any photograph and any network, as an app in the browser
-	$(bin)/voila $(widgets:%=--VoilaConfiguration.extension_allowlist=%) notebooks/workbench.ipynb
+	$(bin)/voila notebooks/workbench.ipynb
 
 execute: .venv/.installed  ## run all lessons and solutions into build/executed/, for reading
 	$(bin)/python tools/lessons.py execute -j 2

@@ -3,6 +3,17 @@
 #
 # Any photograph, any network, up to six methods side by side, and a brush that hides what you like.
 #
+# What leaves your computer: nothing, but the name of a network whose weights are not here yet.
+
+# %%
+from xailib.workbench import Workbench
+
+bench = Workbench()
+bench
+
+# %% [markdown]
+# ## How to use it
+#
 # 1. Choose a **photograph**, or drop one of your own. It stays on the computer where this notebook runs.
 # 2. Choose a **network**: the first seven come with the course, every other name of the library *timm* is downloaded
 #    at first use. The small ones (`smallcnn_shape` to `dpnet_shape`) know planted scenes only; scenes 1 to 5 are in
@@ -17,9 +28,3 @@
 # By keyboard: Tab goes from control to control, Space ticks and presses, arrows choose; on the photograph arrows move the
 # brush and Space paints. Methods with many masks take seconds on a laptop, and some use fewer masks or steps here than
 # the library does by default; each says how many.
-
-# %%
-from xailib.workbench import Workbench
-
-bench = Workbench()
-bench

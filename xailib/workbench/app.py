@@ -63,15 +63,15 @@ class Workbench:
             control.layout, control.style = w.Layout(width="98%"), {"description_width": "5.5rem"}
         self.methods = {name: _tick(name, name in _FIRST) for name in METHODS}
         self.stop = w.Button(description="stop", disabled=True)
-        self.progress = w.FloatProgress(min=0, max=1, layout={"width": "14rem", "visibility": "hidden"})
-        self._said, self._notes, self._save = w.HTML(), w.HTML(), w.HTML()
+        self.progress = w.FloatProgress(min=0, max=1, layout={"width": "14rem", "display": "none"})
+        self._said, self._notes, self._about, self._save = w.HTML(), w.HTML(), w.HTML(), w.HTML()
         self._picture, self._alt = w.Image(format="jpeg"), w.HTML()
         self.brush, self.substrate = Brush(), choice(hiding.SUBSTRATES, "hidden parts become")
         self.widget = self._arranged()
 
     def _arranged(self) -> w.VBox:
         what = _card("1  A photograph", self.photographs, self.upload, self._notes)
-        which = _card("2  A network", self.names, self.random, self.layer)
+        which = _card("2  A network", self.names, self.random, self.layer, self._about)
         whom = _card("3  A class", self.asked, self.guesses)
         top = w.GridBox([what, which, whom], layout={"grid_template_columns": "repeat(3, 1fr)", "grid_gap": "0.6rem"})
         ticks = w.GridBox([*self.methods.values()], layout={"grid_template_columns": "repeat(5, 1fr)"})
@@ -123,7 +123,7 @@ class Workbench:
             )
         self._photograph = photographs.opened(up.name, up.content)
         notes = (f"{up.name} is shown, its middle square.", *self._photograph.notes)
-        self._notes.value = f'<p class="xw-note">{escape(" ".join(notes))}</p>'
+        self._notes.value = _note(" ".join(notes))
         self._see()
 
     def _open_network(self, random: bool = False) -> None:
@@ -154,6 +154,11 @@ class Workbench:
             self.random.layout.display = ""
             return self._failed(error)
         self._known.clear()
+        size, known = self.network.size, len(self.network.classes)
+        parameters = sum(parameter.numel() for parameter in self.network.model.parameters())
+        self._about.value = _note(
+            f"{self.network.title}: {parameters / 1e6:.1f} million parameters, {known} classes, pictures of {size} x {size}."
+        )
         layers = [name for name, module in self.network.model.named_modules() if name and not name.startswith("net.")]
         with self.layer.hold_trait_notifications(), self.asked.hold_trait_notifications():
             self.layer.options, self.asked.options = layers, self.network.labels
@@ -214,7 +219,7 @@ class Workbench:
         except compare.Stopped:
             self._left_off(question, names)
         finally:
-            self.stop.disabled, self.progress.layout.visibility = True, "hidden"
+            self.stop.disabled, self.progress.layout.display = True, "none"
 
     def _answer(self, question: compare.Question, name: str) -> compare.Answer:
         key = name, question.title, id(self._photograph), question.target, question.layer
@@ -231,7 +236,7 @@ class Workbench:
                 self.progress.value = min(seen / total, 1) if method.pictures else 1
                 self._say(f"{name}: the network has seen {seen} pictures")
 
-            self.progress.layout.visibility = "visible"
+            self.progress.layout.display = ""
             self._say(f"{name}: computing…")
             self._known[key] = compare.answer(question, name, tick)
         return self._known[key]
@@ -257,7 +262,7 @@ class Workbench:
     def _show(self, question: compare.Question) -> None:
         self.figure = picture(question, self.answers)
         self._picture.value, self._picture.width = self.figure.encoded("jpeg"), str(self.figure.width)
-        self._alt.value = f'<p class="xw-note">{escape(self.figure.alt)}</p>'
+        self._alt.value = _note(self.figure.alt)
 
     def _reply(self) -> None:
         question, mask = self.question, self.brush.mask
@@ -307,6 +312,10 @@ class _Clock:
 def _tick(name: str, value: bool) -> w.Checkbox:
     effort = METHODS[name].effort
     return w.Checkbox(value=value, description=f"{name} ({effort})" if effort else name, indent=False)
+
+
+def _note(text: str) -> str:
+    return f'<p class="xw-note">{escape(text)}</p>'
 
 
 def _card(title: str, *children: w.Widget) -> w.VBox:
