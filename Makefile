@@ -8,7 +8,7 @@ as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 too_old := 'This course needs Python 3.11 or newer, but $(PYTHON) is ' + sys.version.split()[0] + '. Try: make PYTHON=python3.12'
 nbval := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 
-.PHONY: help lab test notebooks lint check execute slides widgets workbench book
+.PHONY: help lab test notebooks lint check execute slides widgets workbench book benchmarks
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -26,8 +26,9 @@ notebooks: .venv/.installed  ## build all notebooks from lessons_src/ (edits mad
 lint: .venv/.installed  ## tidy the code: ruff's fixes and format
 	$(bin)/ruff check --fix && $(bin)/ruff format
 
-check: .venv/.installed  ## change nothing; complain about untidy code and notebooks that differ from their sources
+check: .venv/.installed  ## change nothing; complain about untidy or dead code, broken links, notebooks unlike their sources
 	$(bin)/ruff check && $(bin)/ruff format --check && $(bin)/python tools/lessons.py check
+	$(bin)/python tools/links.py && $(bin)/vulture
 
 widgets: .venv/.installed  ## open every lesson in a browser and move its widget by keyboard (20 minutes; `make test` is shorter)
 	XAILIB_PROFILE=quick OMP_NUM_THREADS=1 $(bin)/python -m pytest -s tests/browser_lessons.py
@@ -43,6 +44,11 @@ slides: .venv/.installed  ## one HTML file of slides for each lesson, in build/s
 
 book: .venv/.installed  ## lessons and reference as pages, in build/book/html/ (lessons that have not run, run first)
 	$(bin)/python tools/book.py -j 2
+
+benchmarks: .venv/.installed  ## measure costs beside public libraries, into results/ (an hour on a quiet machine)
+	$(bin)/python -m pip install --disable-pip-version-check -q -e ".[reference]"
+	for name in cam perturbation metrics denoising planted; do XAILIB_RESULTS=results $(bin)/python benchmarks/$$name.py || exit; done
+	$(bin)/python benchmarks/summary.py
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(bin)/python -m pip install --disable-pip-version-check -e ".[dev]" && touch $@

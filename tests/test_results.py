@@ -11,6 +11,13 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 PAGE = (RESULTS / "thesis.md").read_text(encoding="utf-8")
 
 
+def test_the_page_of_numbers_is_what_the_tables_say(monkeypatch):
+    monkeypatch.syspath_prepend(RESULTS.parent / "benchmarks")
+    import summary
+
+    assert (RESULTS / "numbers.md").read_text(encoding="utf-8") == summary.page(), "run benchmarks/summary.py"
+
+
 @pytest.mark.parametrize("table", sorted(RESULTS.glob("*.csv")), ids=lambda path: path.stem)
 def test_every_table_says_how_it_came_about(table):
     record = json.loads(table.with_suffix(".json").read_text(encoding="utf-8"))
