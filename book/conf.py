@@ -19,6 +19,7 @@ exclude_patterns = ["_*.md"]
 
 nb_execution_mode = "off"  # the notebooks come executed
 nb_merge_streams = True
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -33,7 +34,6 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_theme_options = {
     "collapse_navigation": True,  # the whole tree on every page would take most of the time and of the space
-    "home_page_in_toc": True,
     "show_toc_level": 2,
     "use_download_button": False,
 }
@@ -42,4 +42,5 @@ html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_copy_source = False  # notebooks with all their pictures once more
 html_show_sourcelink = False
+html_show_search_summary = False  # a page opened from disk may not read the others
 html_math_renderer = "mathml"

@@ -49,7 +49,7 @@ def built(small):
 
 def test_the_small_book_holds_lessons_reference_and_formulas(built):
     lesson = (built / "notebooks/00_first_photograph.html").read_text(encoding="utf-8")
-    assert "00 · What did the network look at?" in lesson and "<math" in lesson
+    assert "00 · What did the network look at?" in lesson and "<math" in lesson and "$$" not in lesson
     assert "../reference/xailib.explain.cam.html" in lesson
     assert "assert " not in lesson  # cells tagged remove-cell
     reference = (built / "reference/xailib.explain.cam.html").read_text(encoding="utf-8")
@@ -242,14 +242,14 @@ def test_a_run_that_failed_runs_again(ran):
 def test_last_run_names_time_versions_and_a_library_that_has_changed(ran):
     root, run = ran
     table = last_run({"notebooks/00_why.ipynb": run, "solutions/00_why.ipynb": {}}, root)
-    assert "2026-01-02 03:04 | quick | 12 | 40 | A | `01234567` and changes |" in table
+    assert "| [00 lesson](notebooks/00_why.ipynb) | 2026-01-02 03:04 | quick | 12 | 40 | A | `01234567+` |" in table
     assert (
         "- **A**: a machine; python 1.0, torch 1.0, torchvision 1.0, timm 1.0, numpy 1.0; 2 notebooks side by side"
         in table
     )
-    assert "| not run |" in table and "has changed" not in table
+    assert "| [00 solution](solutions/00_why.ipynb) | not run |" in table
     (root / "xailib" / "a.py").write_text("x = 2")
-    assert "the library has changed since" in last_run({"notebooks/00_why.ipynb": run}, root)
+    assert "`01234567+` † |" in last_run({"notebooks/00_why.ipynb": run}, root)
 
 
 # --- completeness --------------------------------------------------------------------------------------------------------

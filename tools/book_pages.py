@@ -4,9 +4,10 @@ import ast
 from pathlib import Path
 
 from book_docstrings import restructured
+from book_notebooks import NAMES
 from lesson_execute import library_fingerprint
 from lesson_head import read_head
-from lesson_source import FOLDERS
+from lesson_source import source_of
 
 PARTS = {
     "Start": range(1),
@@ -108,24 +109,21 @@ def last_run(runs: dict[str, dict], root: Path) -> str:
     settings = list(dict.fromkeys(_setting(run) for run in runs.values() if run))
     where = {setting: chr(ord("A") + at) for at, setting in enumerate(settings)}
     library, rows = library_fingerprint(root), []
-    for place, run in sorted(
-        runs.items(), key=lambda item: (item[0].split("/")[1], FOLDERS.index(item[0].split("/")[0]))
-    ):
-        cells = _cells(place, run, where, library, root) if run else ["not run", *[""] * 6]
-        rows.append(f"| [{place.removesuffix('.ipynb')}]({place}) | {' | '.join(cells)} |")
-    head = ["when (UTC)", "profile", "seconds", "head says", "where", "commit", ""]
+    for place, run in sorted(runs.items(), key=lambda item: item[0].split("/")[::-1]):
+        cells = _cells(place, run, where, library, root) if run else ["not run", *[""] * 5]
+        kind = NAMES[place.split("/")[0]].lower()
+        rows.append(f"| [{place.split('/')[1][:2]} {kind}]({place}) | {' | '.join(cells)} |")
+    head = "| | when (UTC) | profile | seconds | head says | where | commit |\n|---|---|---|--:|--:|---|---|"
     legend = [f"- **{letter}**: {setting}" for setting, letter in where.items()]
-    return "\n".join([f"| | {' | '.join(head)} |", "|---|---|---|--:|--:|---|---|---|", *rows, "", *legend, ""])
+    return "\n".join([head, *rows, "", *legend, ""])
 
 
 def _cells(place: str, run: dict, where: dict[str, str], library: str, root: Path) -> list[str]:
-    folder, name = place.removesuffix(".ipynb").split("/")
-    source = root / "lessons_src" / f"{name}{'' if folder == 'notebooks' else '_ex'}.py"
     commit, _, changes = run["commit"].partition("+")
-    note = "" if run["library"] == library else "the library has changed since"
-    when, budget = run["date"][:16].replace("T", " "), read_head(source).seconds[run["profile"]]
-    mark = f"`{commit[:8]}`{' and changes' if changes else ''}"
-    return [when, run["profile"], f"{run['seconds']:.0f}", f"{budget:.0f}", where[_setting(run)], mark, note]
+    commit = f"`{commit[:8]}{'+' if changes else ''}`{'' if run['library'] == library else ' †'}"
+    when, budget = run["date"][:16].replace("T", " "), read_head(root / source_of(place)).seconds[run["profile"]]
+    seconds = f"{run['seconds']:.0f}{'' if not run['errors'] else ', ended in an error'}"
+    return [when, run["profile"], seconds, f"{budget:.0f}", where[_setting(run)], commit]
 
 
 def _setting(run: dict) -> str:
