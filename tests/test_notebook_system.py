@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import lessons
 import nbformat
 import pytest
+from lesson_execute import outdated
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("pyproject.toml", "conftest.py", "tools", "tests/offline", "tests/test_lessons.py", "tests/test_exercises.py")
@@ -213,6 +214,11 @@ def test_execute(notebooks):
     assert "FAILED notebooks/03_raising.ipynb\nin a widget: ZeroDivisionError: division by zero" in said
     executed = nbformat.read(notebooks / "build/executed/notebooks/00_map.ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].data["text/plain"] == "torch.Size([1, 16, 16])"
+    run = executed.metadata["run"]
+    assert (run["profile"], run["errors"], run["jobs"]) == ("quick", 0, 2) and 0 < run["seconds"] < 120
+    assert outdated([f"notebooks/{name}.ipynb" for name in names], notebooks, "quick") == [
+        *("notebooks/01_zeros.ipynb", "notebooks/03_raising.ipynb")  # they failed
+    ]
 
 
 # --- exercises -------------------------------------------------------------------------------------------------------

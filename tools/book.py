@@ -1,7 +1,7 @@
 """The book: lessons, exercises, solutions and the library's reference as pages that open from disk.
 
 python tools/book.py              runs what is outdated (in the profile XAILIB_PROFILE), then builds build/book/html/
-python tools/book.py --no-run     builds with the executed copies that there are
+python tools/book.py --no-run     runs nothing: a lesson that has not run as it is stands there without its results
 """
 
 import argparse
@@ -15,7 +15,7 @@ import nbformat
 from book_links import faults
 from book_notebooks import BookError, linked_files, page
 from book_pages import contents, last_run, modules, numbers, reference, reference_page
-from lesson_execute import EXECUTED, outdated, run_record
+from lesson_execute import EXECUTED, fingerprint, outdated, run_record
 from lesson_source import FOLDERS, LessonError
 from lessons import expected
 from lessons import run as execute
@@ -24,10 +24,10 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def build(root: Path, out: Path, executed: bool = True) -> int:
-    """Writes OUT/html from the sources, with the results of build/executed unless told otherwise."""
+def build(root: Path, out: Path) -> int:
+    """Writes OUT/html, with the results of what has run; says what is wrong with its links, and returns 1 then."""
     shutil.rmtree(out, ignore_errors=True)
-    stage(root, out / "source", executed)
+    stage(root, out / "source")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", out / "doctrees"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     if subprocess.run([*command, out / "source", out / "html"], env=environment).returncode:
@@ -38,17 +38,16 @@ def build(root: Path, out: Path, executed: bool = True) -> int:
     return 1 if found else 0
 
 
-def stage(root: Path, source: Path, executed: bool) -> None:
+def stage(root: Path, source: Path) -> None:
     """Writes what Sphinx reads: book/ as it is, the notebooks, the numbers, and the pages made here."""
     shutil.copytree(root / "book", source)
     shutil.copytree(root / "results", source / "results")
     texts = expected(root)
-    runs = {place: _record(place, root, executed) for place in texts if not place.startswith("exercises/")}
+    runs = {place: _run_of(place, root, text) for place, text in texts.items() if not place.startswith("exercises/")}
     for place, text in texts.items():
         folders = [folder for folder in FOLDERS if f"{folder}/{Path(place).name}" in texts]
         run = runs.get(place, {})
-        text = (root / EXECUTED / place).read_text(encoding="utf-8") if run else text
-        notebook = nbformat.reads(text, as_version=4)
+        notebook = nbformat.reads((root / EXECUTED / place).read_text(encoding="utf-8") if run else text, as_version=4)
         _copy_linked(place, notebook, root, source)
         _write(source / place, nbformat.writes(page(place, notebook, run, folders)))
     _write(source / "_contents.md", contents(root))
@@ -60,8 +59,10 @@ def stage(root: Path, source: Path, executed: bool) -> None:
         _write(source / "reference" / f"{name}.rst", reference_page(name, root))
 
 
-def _record(place: str, root: Path, executed: bool) -> dict:
-    return run_record(place, root) if executed and (root / EXECUTED / place).exists() else {}
+def _run_of(place: str, root: Path, text: str) -> dict:
+    """The record of a notebook's run; empty where another text ran, or none."""
+    run = run_record(place, root)
+    return run if run.get("notebook") == fingerprint(text) else {}
 
 
 def _copy_linked(place: str, notebook: NotebookNode, root: Path, source: Path) -> None:

@@ -70,15 +70,14 @@ def outdated(places: list[str], root: Path, profile: str) -> list[str]:
 
 
 def _is_current(place: str, root: Path, profile: str) -> bool:
-    if not (root / EXECUTED / place).exists():
-        return False
     wanted = {"notebook": fingerprint((root / place).read_text(encoding="utf-8")), "profile": profile, "errors": 0}
     return wanted.items() <= run_record(place, root).items()
 
 
 def run_record(place: str, root: Path) -> dict:
-    """How an executed copy came about; empty where it says nothing."""
-    return nbformat.read(root / EXECUTED / place, as_version=4).metadata.get("run", {})
+    """How an executed copy came about; empty where there is none, or where it does not say."""
+    path = root / EXECUTED / place
+    return nbformat.read(path, as_version=4).metadata.get("run", {}) if path.exists() else {}
 
 
 def library_fingerprint(root: Path) -> str:
