@@ -121,7 +121,8 @@ def _sentences(paragraph: str) -> list[str]:
 def _shown(cell: Cell, outputs: list, section: str) -> str:
     """What a slide shows of a code cell: its code with what it printed, or what it drew; "" for tests and set-up."""
     drawn = "".join(map(_drawn, outputs)).replace("</pre><pre class=printed>", "")
-    sets_up = section.startswith("Explore") or _only_imports(cell.source.split("@dataclass")[0])
+    for_widget = section.startswith("Explore") or "def draw(" in cell.source
+    sets_up = for_widget or _only_imports(cell.source.split("@dataclass")[0])
     if "test" in cell.tags or (sets_up and not drawn):
         return ""
     code = f"<pre><code>{escape(cell.source)}</code></pre>"
