@@ -686,7 +686,8 @@ pd.DataFrame(rows).T.assign(p=lambda t: [round(q.mean().item(), 2) for q in t["p
 counts = {name: row["answers changed"] for name, row in rows.items()}
 assert counts["mirrored"] == 0 and counts["grey"] == 1
 assert counts["blurred"] > counts["border grey"]
-#
+
+# %% [markdown]
 # ## To remember
 #
 # 1. **Write the plan first**: question, network, data, class, layer, substrate, step, seeds, controls, and what would count.
