@@ -1,6 +1,7 @@
 """Every lesson and exercise source as a plain script: it runs, offline, within the budget in its head."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -53,6 +54,15 @@ def test_cells_are_short(source):
     for cell in read_source(source):
         lines = len(cell.source.splitlines())
         assert cell.kind != "code" or lines <= LONGEST_CELL, f"{source.name}:{cell.line}: a cell of {lines} lines"
+
+
+@every_source
+def test_no_text_is_lost_in_a_code_cell(source):
+    for cell in read_source(source):
+        heading = cell.kind == "code" and re.search(r"^# #+ ", cell.source, re.M)
+        assert not heading, (
+            f"{source.name}:{cell.line}: a heading in a code cell; is '# %% [markdown]' missing above it?"
+        )
 
 
 @every_source
