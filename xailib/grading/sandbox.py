@@ -27,14 +27,7 @@ _libc = ctypes.CDLL(None)
 _libc.syscall.restype = ctypes.c_long
 _NO_NEW_PRIVILEGES, _DUMPABLE, _DIES_WITH_PARENT = 38, 4, 1  # of prctl
 _RULESET, _RULE, _RESTRICT = 444, 445, 446  # Landlock's system calls, the same on all machines
-_WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_FILE, _TRUNCATE = (
-    1 << 1,
-    1 << 2,
-    1 << 3,
-    1 << 5,
-    1 << 8,
-    1 << 14,
-)
+_WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_FILE, _MAKE_FILE, _TRUNCATE = (1 << bit for bit in (1, 2, 3, 5, 8, 14))
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # how many rights each version knows; later ones 16
 
 
@@ -57,8 +50,14 @@ def limit_memory(memory: int) -> None:
     """So many bytes more than this process has now, for what it writes to and for its addresses."""
     used = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     for name, spare, limit in (("VmData", 0, resource.RLIMIT_DATA), ("VmSize", 2**30, resource.RLIMIT_AS)):
-        most = int(used[name].split()[0]) * 1024 + memory + spare
-        resource.setrlimit(limit, (most, most))
+        _lower(limit, int(used[name].split()[0]) * 1024 + memory + spare)
+
+
+def _lower(limit: int, most: int) -> None:
+    """Sets a limit, for good; one that is lower already stays."""
+    _, hard = resource.getrlimit(limit)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(limit, (most, most))
 
 
 def close_in(scratch: Path, *, seconds: int) -> frozenset[str]:
@@ -69,7 +68,7 @@ def close_in(scratch: Path, *, seconds: int) -> frozenset[str]:
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(limit, (most, most))
+        _lower(limit, most)
     _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     closed = {FILES} if _landlock(scratch) else set()
     if seccomp.apply(_libc):

@@ -123,7 +123,7 @@ def _call(functions: list, number: int, arguments: tuple, seconds: float | int) 
 
 
 def _slopes(value: object, arguments: tuple) -> list | None:
-    """The gradients of a number at all that it was made of, for the judge to go on with."""
+    """The gradients of a number that carries a graph, at the tensors that it was called with; the judge goes on with them."""
     inputs = list(wire.leaves(arguments))
     if not isinstance(value, torch.Tensor) or not value.requires_grad or value.numel() != 1 or not inputs:
         return None
