@@ -1,6 +1,7 @@
 """The workbench without a browser: what is refused and in which words, what is computed, and what a hand would do."""
 
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -115,13 +116,9 @@ def test_networks_know_size_layer_and_classes(lite, small):
     assert (drawn.size, drawn.layer, drawn.title) == (176, "layer4", "resnet10t, random weights")
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("resnet5O", "no network 'resnet5O'; did you mean 'resnet50'"), ("vit_giant_patch14_gap_224", "timm")],
-)
-def test_networks_that_cannot_be_had(name, said):
-    with pytest.raises(ValueError, match=said):
-        networks.opened(name)
+def test_a_network_that_is_not_there():
+    with pytest.raises(ValueError, match="no network 'resnet5O'; did you mean 'resnet50'"):
+        networks.opened("resnet5O")
 
 
 def test_classes_are_found_by_name_part_or_number(lite):
@@ -273,11 +270,10 @@ def test_six_methods_at_most(bench):
 
 
 def test_a_slow_method_can_be_stopped(bench):
-    said = []
-    bench._said.observe(lambda change: said.append(change.new), names="value")
+    begun = threading.Event()
+    bench._said.observe(lambda change: "RISE: the network has seen" in change.new and begun.set(), names="value")
     bench.methods["RISE"].value = True
-    while not any("RISE: the network has seen" in one for one in said):
-        pass
+    assert begun.wait(60)
     bench.stop.click()
     assert bench.wait() and "Stopped: 3 of 4 methods" in bench.status
     bench.methods["RISE"].value = False

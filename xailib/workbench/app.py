@@ -1,5 +1,6 @@
 """The controls of the workbench, and what happens when one is moved."""
 
+import re
 import threading
 import time
 from base64 import b64encode
@@ -18,7 +19,6 @@ from xailib.workbench.methods import METHODS, MOST
 from xailib.workbench.picture import picture, png
 from xailib.workbench.worker import Worker
 
-_WIDE = {"layout": {"width": "98%"}, "style": {"description_width": "5.5rem"}}
 _FIRST = ("Grad-CAM", "Layer-CAM", "integrated gradients")
 
 
@@ -37,12 +37,12 @@ class Workbench:
         self.figure: Figure | None = None
         self._known: dict[tuple, compare.Answer] = {}
         self._photograph, self._stop = photograph, threading.Event()
-        self._worker = Worker("network", "brush", "compare", failed=self._failed)
+        self._worker, self._loading = Worker("network", "see", "brush", "compare", failed=self._failed), False
         self._make(photograph, network)
         self._watch()
         self._open_network()
 
-    def wait(self, seconds: float = 120) -> bool:
+    def wait(self, seconds: float | int = 120) -> bool:
         """Waits until everything is answered; False if it takes longer."""
         return self._worker.wait(seconds)
 
@@ -74,7 +74,9 @@ class Workbench:
         which = _card("2  A network", self.names, self.random, self.layer, self._about)
         whom = _card("3  A class", self.asked, self.guesses)
         top = w.GridBox([what, which, whom], layout={"grid_template_columns": "repeat(3, 1fr)", "grid_gap": "0.6rem"})
-        ticks = w.GridBox([*self.methods.values()], layout={"grid_template_columns": "repeat(5, 1fr)"})
+        ticks = w.GridBox(
+            [*self.methods.values()], layout={"grid_template_columns": "repeat(5, auto)", "grid_gap": "0 0.8rem"}
+        )
         ticks.add_class("xw-methods")
         controls = w.HBox([self.stop, self.progress, self._said], layout={"align_items": "center"})
         methods = _card(f"4  Up to {MOST} methods, side by side", ticks, controls)
@@ -113,7 +115,7 @@ class Workbench:
     def _offered(self) -> None:
         self._photograph = self.photographs.value
         self._notes.value = ""
-        self._see()
+        self._worker.submit("see", self._see)
 
     def _uploaded(self) -> None:
         up = self.upload
@@ -122,9 +124,10 @@ class Workbench:
                 f"{up.name} has {up.bytes / 1e6:.0f} MB, more than the {up.most / 1e6:.0f} that can be sent; make it smaller first"
             )
         self._photograph = photographs.opened(up.name, up.content)
+        self._known.clear()
         notes = (f"{up.name} is shown, its middle square.", *self._photograph.notes)
         self._notes.value = _note(" ".join(notes))
-        self._see()
+        self._worker.submit("see", self._see)
 
     def _open_network(self, random: bool = False) -> None:
         self._stop.set()  # what runs is about the network before
@@ -160,9 +163,9 @@ class Workbench:
             f"{self.network.title}: {parameters / 1e6:.1f} million parameters, {known} classes, pictures of {size} x {size}."
         )
         layers = [name for name, module in self.network.model.named_modules() if name and not name.startswith("net.")]
-        with self.layer.hold_trait_notifications(), self.asked.hold_trait_notifications():
-            self.layer.options, self.asked.options = layers, self.network.labels
-            self.layer.value = self.network.layer or ""
+        self._loading = True  # the class on the page is one of the network before
+        self.layer.options, self.asked.options, self.layer.value = layers, self.network.labels, self.network.layer or ""
+        self._loading = False
         self._see()
 
     def _see(self) -> None:
@@ -171,7 +174,7 @@ class Workbench:
         if network is None:
             return
         shown = photographs.shown(self._photograph, network.size)[None]
-        name = self._photograph if isinstance(self._photograph, str) else self._photograph.name
+        name = self._title
         ask = compare.Question(network, name, shown, 0, self.layer.value or None)
         p = ask.probabilities()
         best = p.topk(min(5, len(p)))
@@ -193,7 +196,9 @@ class Workbench:
         return button
 
     def _ask(self) -> None:
-        network, name = self.network, self._photograph if isinstance(self._photograph, str) else self._photograph.name
+        if self._loading:
+            return
+        network, name = self.network, self._title
         target, shown = network.class_of(self.asked.value), photographs.shown(self._photograph, network.size)[None]
         self.question = compare.Question(network, name, shown, target, self.layer.value or None)
         self._painted()
@@ -254,9 +259,9 @@ class Workbench:
             self._say("; ".join(problems), problem=True)
         else:
             self._say(f"{len(self.answers)} methods for {question.network.classes[question.target]}")
-        name = "_".join(("workbench", question.title, question.network.classes[question.target])).replace(" ", "_")
+        name = re.sub(r"\W+", "_", f"workbench {question.title} {question.network.classes[question.target]}")
         data = b64encode(png(self.figure)).decode()
-        link = f'<a download="{escape(name)}.png" href="data:image/png;base64,{data}">Save the picture (PNG)</a>'
+        link = f'<a download="{name}.png" href="data:image/png;base64,{data}">Save the picture (PNG)</a>'
         self._save.value = f'<span class="xw-save">{link}</span>'
 
     def _show(self, question: compare.Question) -> None:
@@ -265,14 +270,20 @@ class Workbench:
         self._alt.value = _note(self.figure.alt)
 
     def _reply(self) -> None:
-        question, mask = self.question, self.brush.mask
-        side = question.image.shape[-1]
+        question, asked = self.question, self.brush.asked
+        side, mask = question.image.shape[-1], self.brush.mask
         hidden = torch.zeros(side, side)
-        if len(mask) == side * side:
+        if len(mask) == side * side:  # none is there before the first stroke
             hidden = torch.frombuffer(bytearray(mask), dtype=torch.uint8).view(side, side) / 255
-        said = hiding.reply(question, hidden, self.substrate.value)
-        label = question.network.classes[question.target]
-        self.brush.reply = said._asdict() | {"label": label, "asked": self.brush.asked}
+        try:
+            said = hiding.reply(question, hidden, self.substrate.value)._asdict()
+            self.brush.reply = said | {"label": question.network.classes[question.target], "asked": asked}
+        except (ValueError, RuntimeError) as error:  # the brush waits for each answer
+            self.brush.reply = {"problem": str(error), "asked": asked}
+
+    @property
+    def _title(self) -> str:
+        return self._photograph if isinstance(self._photograph, str) else self._photograph.name
 
     # --- what is said ---
 

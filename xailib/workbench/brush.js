@@ -10,12 +10,10 @@ function make(tag, parent, properties = {}, style = {}) {
   return it;
 }
 
-function row(parent, label, value, before) {
+function bar(parent, label, value) {
   const line = make("div", parent, { className: "xw-row" });
   make("span", line, { textContent: label, className: "xw-name" });
-  const track = make("span", line, { className: "xw-track" });
-  if (before !== undefined) make("span", track, { className: "xw-before" }, { width: percent(before) });
-  make("span", track, { className: "xw-now" }, { width: percent(value) });
+  make("span", make("span", line, { className: "xw-track" }), { className: "xw-now" }, { width: `${100 * value}%` });
   make("span", line, { textContent: percent(value), className: "xw-value" });
 }
 
@@ -126,7 +124,7 @@ function render({ model, el }) {
     make("div", said, { className: "xw-row xw-scores",
       textContent: `your mask: average drop ${reply.drop.toFixed(0)}, average gain ${reply.gain.toFixed(0)}` });
     make("div", said, { textContent: "What the network sees now", className: "xw-head" });
-    for (const [name, p] of reply.guesses) row(said, name, p);
+    for (const [name, p] of reply.guesses) bar(said, name, p);
     if (changed) tell();
   }
 
@@ -144,11 +142,9 @@ function render({ model, el }) {
   Object.assign(mask, { width: model.get("size"), height: model.get("size") });
   start();
   answer();
-  // inside the workbench keys belong to its controls: without this, JupyterLab takes letters, arrows and Enter as commands
-  const seen = new ResizeObserver(() => {
-    const bench = el.closest(".xw-bench") ?? el;
-    bench.dataset.lmSuppressShortcuts = "true";
-  });
+  // inside the workbench keys belong to its controls: JupyterLab would take letters, arrows and Enter for its commands
+  const keep = event => event.stopPropagation();
+  const seen = new ResizeObserver(() => (el.closest(".xw-bench") ?? el).addEventListener("keydown", keep));
   seen.observe(el);
   return () => seen.disconnect();
 }

@@ -33,7 +33,7 @@ class Worker:
         kinds = list(self._waiting)
         return any(self._waiting[kind] for kind in kinds[: kinds.index(self._running) + 1])
 
-    def wait(self, seconds: float = 60) -> bool:
+    def wait(self, seconds: float | int = 60) -> bool:
         """Waits until there is nothing to do; False if there still is something."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._running and not any(self._waiting.values()), seconds)
