@@ -351,9 +351,9 @@ plot.intervals(
 )
 
 # %% [markdown]
-# The left panel accuses several. The tag is as hot as the stickers, the ground is not. But colour, texture and shape
-# **share their pixels**, and a heat map has nothing else: it says where, and no map in this course can say which of
-# the three is read there. By heat alone, colour and texture are as guilty as the shape.
+# The left panel accuses several. The tag is hot, the stickers are hot, the ground is not. But colour, texture and
+# shape **share their pixels**, and a heat map has nothing else: it says where, and no map in this course can say
+# which of the three is read there. By heat alone, colour and texture are as guilty as the shape.
 #
 # The right panel decides. X uses the shape, and it uses the tag: changing the tag alone turns nearly every second
 # answer. The others turn a few; they stay below the line that the plan drew. (Perhaps X, where shape and tag
@@ -690,21 +690,25 @@ assert counts["blurred"] > counts["border grey"]
 # %% [markdown]
 # ## To remember
 #
-# 1. **Write the plan first**: question, network, data, class, layer, substrate, step, seeds, controls, and what would count.
-# 2. Heat maps **raise** suspicions, interventions **confirm** them. A good score of a map is no good mark for the network.
+# 1. **Write the plan first**: question, network, data, class, layer, substrate, step, seeds, controls, and what would
+#    count.
+# 2. Heat maps **raise** suspicions, interventions **confirm** them. A good score of a map is no good mark for the
+#    network.
 # 3. **Look at failures**, for the class named and for the true one, and report what you did **not** test.
 #
-# **Now you**: [the exercise of this lesson](../exercises/17_capstone.ipynb), 75 minutes. It ends with a report of your own.
+# **Now you**: [the exercise of this lesson](../exercises/17_capstone.ipynb), 75 minutes. It ends with a report of
+# your own.
 #
 # ## Further reading
 #
-# - M. Mitchell, S. Wu, A. Zaldivar, P. Barnes, L. Vasserman, B. Hutchinson, E. Spitzer, I. D. Raji and T. Gebru, *Model cards for
-#   model reporting*, FAT* 2019.
-# - S. Lapuschkin, S. Wäldchen, A. Binder, G. Montavon, W. Samek and K.-R. Müller, *Unmasking Clever Hans predictors and
-#   assessing what machines really learn*, Nature Communications 10, 2019.
-# - R. Geirhos, J.-H. Jacobsen, C. Michaelis, R. Zemel, W. Brendel, M. Bethge and F. A. Wichmann, *Shortcut learning in deep neural
-#   networks*, Nature Machine Intelligence 2, 2020.
-# - J. Adebayo, M. Muelly, H. Abelson and B. Kim, *Post hoc explanations may be ineffective for detecting unknown spurious
-#   correlation*, ICLR 2022: the same question, put to people.
+# - M. Mitchell, S. Wu, A. Zaldivar, P. Barnes, L. Vasserman, B. Hutchinson, E. Spitzer, I. D. Raji and T. Gebru,
+#   *Model cards for model reporting*, FAT* 2019.
+# - S. Lapuschkin, S. Wäldchen, A. Binder, G. Montavon, W. Samek and K.-R. Müller, *Unmasking Clever Hans predictors
+#   and assessing what machines really learn*, Nature Communications 10, 2019.
+# - R. Geirhos, J.-H. Jacobsen, C. Michaelis, R. Zemel, W. Brendel, M. Bethge and F. A. Wichmann, *Shortcut learning
+#   in deep neural networks*, Nature Machine Intelligence 2, 2020.
+# - J. Adebayo, M. Muelly, H. Abelson and B. Kim, *Post hoc explanations may be ineffective for detecting unknown
+#   spurious correlation*, ICLR 2022: the same question, put to people.
 # - In the library: [planted scenes](../xailib/data/planted.py), [intervals](../xailib/metrics/intervals.py), [the
-#   benchmark](../xailib/benchmark/run.py), and [the shipped networks with their own cards](../xailib/models/shipped.py).
+#   benchmark](../xailib/benchmark/run.py), and [the shipped networks with their own
+#   cards](../xailib/models/shipped.py).
