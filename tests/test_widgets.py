@@ -108,15 +108,20 @@ def test_a_drawing_that_fails_leaves_half_a_result_nowhere():
     assert explorer.result is explorer.figure is None and explorer.status == "ValueError: no drawing of 1"
 
 
-def test_says_that_it_computes():
+def test_says_that_it_computes_and_draws():
     said = []
-    explorer = Explorer(
-        lambda n: said.append(explorer.status) if n else None,
-        lambda result: plot.bars({"a": 1}, alt="One bar.", xlabel="x"),
-        n=slider(0, 5, 0, 1, "n"),
-    )
+
+    def compute(n):
+        said.append(explorer.status if n else "")
+
+    def draw(result, wide):
+        said.append(explorer.status if wide else "")
+        return plot.bars({"a": 1}, alt="One bar.", xlabel="x")
+
+    explorer = Explorer(compute, draw, n=slider(0, 5, 0, 1, "n"), wide=toggle(False, "wide"))
     explorer.controls["n"].value = 1
-    assert said == ["computing…"] and explorer.status == "One bar."
+    explorer.controls["wide"].value = True
+    assert said == ["", "", "computing…", "", "computing…"] and explorer.status == "One bar."
 
 
 def test_page_without_a_kernel_shows_a_still_picture(explorer):

@@ -56,7 +56,7 @@ class Explorer:
         unused = controls.keys() - set(self._inputs) - set(self._looks)
         if unused:
             raise ValueError(f"neither compute nor draw takes the control {sorted(unused)}; name it as a parameter")
-        self._compute, self._draw, self._held = lru_cache(maxsize=8)(self._announced(compute)), draw, False
+        self._compute, self._draw, self._held = lru_cache(maxsize=8)(compute), draw, False
         self._picture = ipywidgets.Image(format="jpeg")  # it knows no alt; a tooltip breaks it
         self._sentence = ipywidgets.HTML()
         self.widget = ipywidgets.VBox([*controls.values(), self._picture, self._sentence])
@@ -95,6 +95,7 @@ class Explorer:
         if self._held:
             return
         values = {name: control.value for name, control in self.controls.items()}
+        self._say("computing…")
         try:
             self.result = self._compute(**{name: values[name] for name in self._inputs})
             self.figure = self._draw(self.result, **{name: values[name] for name in self._looks})
@@ -110,13 +111,6 @@ class Explorer:
         self._picture.layout.visibility = "visible"
         self._say(figure.alt)
         self.updates += 1
-
-    def _announced(self, compute: Callable) -> Callable:
-        def announced(**values):
-            self._say("computing…")
-            return compute(**values)
-
-        return announced
 
     def _say(self, sentence: str, role: str = "status") -> None:
         """A sentence below the picture, read aloud by screen readers, with room kept so that the page does not jump."""
