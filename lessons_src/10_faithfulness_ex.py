@@ -298,7 +298,6 @@ p, o = check.numbers("own_drop")
 print(f"p = {p}\no = {o}")
 
 # %%
-own_drop = ...  # AD in percent
 ### BEGIN SOLUTION
 own_drop = drop_increase_gain(torch.tensor(p), torch.tensor(o))[0]
 ### END SOLUTION

@@ -303,7 +303,6 @@ curve = check.numbers("own_area")
 print(curve)
 
 # %%
-own_area = ...  # counted on squared paper
 ### BEGIN SOLUTION
 own_area = area(torch.tensor(curve))
 ### END SOLUTION

@@ -256,7 +256,6 @@ a, b = check.numbers("own_iou")
 print(f"a = {a}, b = {b}")
 
 # %%
-own_iou = ...  # counted on squared paper
 ### BEGIN SOLUTION
 own_iou = iou(a, b)
 ### END SOLUTION
