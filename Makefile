@@ -26,9 +26,9 @@ notebooks: .venv/.installed  ## build all notebooks from lessons_src/ (edits mad
 lint: .venv/.installed  ## tidy the code: ruff's fixes and format
 	$(bin)/ruff check --fix && $(bin)/ruff format
 
-check: .venv/.installed  ## change nothing; complain about untidy or dead code, broken links, notebooks unlike their sources
+check: .venv/.installed  ## change nothing; complain about untidy or dead code, wrong types, broken links, notebooks unlike their sources
 	$(bin)/ruff check && $(bin)/ruff format --check && $(bin)/python tools/lessons.py check
-	$(bin)/python tools/links.py && $(bin)/vulture
+	$(bin)/python tools/links.py && $(bin)/vulture && $(bin)/mypy
 
 widgets: .venv/.installed  ## open every lesson in a browser and move its widget by keyboard (20 minutes; `make test` is shorter)
 	XAILIB_PROFILE=quick OMP_NUM_THREADS=1 $(bin)/python -m pytest -s tests/browser_lessons.py

@@ -94,6 +94,7 @@ def test_make_check_is_red_for_each_fault(small):
         ("ruff format", "xailib/small.py", MODULE.replace("2 * number", "2*number")),
         ("links.py", "README.md", f"{README}[a](gone.md)\n"),
         ("vulture", "tests/test_small.py", ""),
+        ("mypy", "xailib/small.py", MODULE.replace("2 * number", 'f"{number}"')),
     ):
         before = (small / name).read_text(encoding="utf-8")
         (small / name).write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -86,7 +86,7 @@ def _folder(name: str, current: str) -> Path:
     return scratch
 
 
-def facts() -> dict[str, object]:
+def facts() -> dict[str, Any]:
     """How numbers of this process come about: profile, date, machine, commit and versions, for the file beside a table."""
     return {
         "profile": profile(),

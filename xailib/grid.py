@@ -80,8 +80,9 @@ def _token_grid(model: nn.Module, images: Tensor) -> tuple[int, int]:
 
 def _prefix_tokens(model: nn.Module) -> int:
     for module in model.modules():
-        if hasattr(module, "num_prefix_tokens"):  # timm and xailib
-            return module.num_prefix_tokens
+        tokens = getattr(module, "num_prefix_tokens", None)  # timm and xailib
+        if tokens is not None:
+            return tokens
         if hasattr(module, "class_token"):  # torchvision
             return 1
     return 0

@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Normalization = Literal["range", "max", "sigmoid"]
+Size = tuple[int, int] | torch.Size  # H, W: a part of a shape is one as well
 
 
-def resize(maps: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Tensor, "b H W"]:
+def resize(maps: Float[Tensor, "b h w"], size: Size) -> Float[Tensor, "b H W"]:
     """The maps at `size` (H, W) in pixels, by bilinear interpolation with half-pixel centres (`align_corners=False`)."""
     return F.interpolate(maps[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ def checked(function: Callable) -> Callable:
     return ask
 
 
-def check_inputs(model: object, images: object, targets: object) -> nn.Module:
+def check_inputs(model: Any, images: Any, targets: Any) -> nn.Module:
     """The model to work on (unwrapped if it was compiled), once model, images and targets are found to be sound."""
     model = check_model(model)
     check_images(images)

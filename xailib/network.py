@@ -7,6 +7,7 @@ model, and no parameter's `.grad`, `requires_grad`, mode or buffer is touched.
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -58,7 +59,7 @@ def layer_name(model: nn.Module, layer: Layer) -> str:
     return next(name or "the model" for name, module in model.named_modules() if module is wanted)
 
 
-def class_scores(logits: object, targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+def class_scores(logits: Any, targets: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
     """The logit of each image's target class, in at least float32.
 
     Raises ValueError if the network's output is not finite logits [b classes], or a class lies outside it.
@@ -80,7 +81,7 @@ def class_scores(logits: object, targets: Int[Tensor, " b"]) -> Float[Tensor, " 
 
 
 def class_probabilities(
-    logits: object, targets: Int[Tensor, " b"], *, temperature: float | int = 1
+    logits: Any, targets: Int[Tensor, " b"], *, temperature: float | int = 1
 ) -> Float[Tensor, " b"]:
     """The probability of each image's target class: the softmax of the logits divided by `temperature`.
 
@@ -146,7 +147,7 @@ def hooked(modules_and_hooks: Sequence[tuple[nn.Module, Callable]]) -> Iterator[
         yield
 
 
-def cut(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> tuple[list[Tensor], object]:
+def cut(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> tuple[list[Tensor], Any]:
     """The outputs of `layers` and the logits of one forward pass whose autograd graph begins at the first of them.
 
     What runs before the first layer runs without a graph, so a backward pass costs only the part above it. Each

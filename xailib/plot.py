@@ -35,7 +35,7 @@ class Figure(matplotlib.figure.Figure):
     Takes what matplotlib's Figure takes. Raises ValueError where `alt` is empty.
     """
 
-    def __init__(self, *args, alt: str, layout: str = "constrained", **options):
+    def __init__(self, *args, alt: str, layout="constrained", **options):
         if not alt.strip():
             raise ValueError("alt is empty; describe in a sentence or two what the figure shows")
         super().__init__(*args, layout=layout, **{"dpi": _INCH} | options)
@@ -277,11 +277,11 @@ def _entitle(panels: list[Axes], titles: Sequence[str], firsts: list[Axes], row_
 def _draw(axes: Axes, picture: np.ndarray, heat, scale, boxes, opacity: Number) -> None:
     height, width = picture.shape[:2]
     enlarged = width < _SHARP * axes.bbox.width
-    place = {"extent": (0, width, height, 0), "interpolation": "nearest" if enlarged else "antialiased"}
+    place: dict = {"extent": (0, width, height, 0), "interpolation": "nearest" if enlarged else "antialiased"}
     if heat is None:
         axes.imshow(picture, **place)
     else:
-        grey = picture @ np.float32([0.299, 0.587, 0.114])
+        grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
         axes.imshow(grey, cmap="gray", vmin=-0.25, vmax=1, **place)  # lifted: visible under dark heat
         axes.imshow(heat, alpha=opacity, **_colours(scale), **place)
         _bar(axes, scale, opacity)
@@ -306,4 +306,4 @@ def _bar(axes: Axes, scale: tuple[Number, Number], opacity: Number) -> None:
     bar.set_yticks([])
     bar.tick_params(length=0, pad=3)
     for place, label in zip(values, bar.get_xticklabels(), strict=True):
-        label.set_horizontalalignment({0: "left", 1: "right"}.get(place, "center"))
+        label.set(horizontalalignment={0.0: "left", 1.0: "right"}.get(place, "center"))

@@ -41,10 +41,13 @@ def above(
     """
     layer = network.find_layer(model, layer)
     trial = output.detach().repeat(2, *[1] * (output.ndim - 1))
-    for below in (_nan, _recorded, _nothing):
+    for below in (_nan, _recorded):
         run = _Rerun(model, layer, image, below(model, layer, image))
-        if below is _nothing or run.gives(logits, trial.clone()):
-            return _unharmed(run.row(target, trial, logits), trial)
+        if run.gives(logits, trial.clone()):
+            break
+    else:
+        run = _Rerun(model, layer, image, _nothing(model, layer, image))
+    return _unharmed(run.row(target, trial, logits), trial)
 
 
 def _unharmed(scores: Callable[[Tensor], Tensor], trial: Tensor) -> Callable[[Tensor], Tensor]:
@@ -70,7 +73,7 @@ class _Rerun:
     image: Tensor
     below: Mapping[nn.Module, Iterable]
 
-    def logits(self, outputs: Tensor, head: Mapping[nn.Module, Callable] | None = None) -> Float[Tensor, "n classes"]:
+    def logits(self, outputs: Tensor, head: dict[nn.Module, Callable] | None = None) -> Float[Tensor, "n classes"]:
         reached = []
 
         def arrive(*_, **__) -> Tensor:
@@ -97,7 +100,7 @@ class _Rerun:
         for head in self._returning_logits(trial.clone()):
             row = slice(target, target + 1)
             bias = None if head.bias is None else head.bias.detach()[row]
-            only = {head: partial(F.linear, weight=head.weight.detach()[row], bias=bias)}
+            only: dict[nn.Module, Callable] = {head: partial(F.linear, weight=head.weight.detach()[row], bias=bias)}
             if _close(self.logits(trial.clone(), only), logits[:, row]):
                 return lambda outputs: _float(self.logits(outputs, only)[:, 0])
         return lambda outputs: _float(self.logits(outputs)[:, target])
@@ -128,11 +131,11 @@ def _float(scores: Tensor) -> Tensor:
 # --- stand-ins for the modules below the layer ------------------------------------------------------------------------
 
 
-def _nan(model: nn.Module, layer: nn.Module, image: Tensor) -> dict[nn.Module, Iterable]:
+def _nan(model: nn.Module, layer: nn.Module, image: Tensor) -> Mapping[nn.Module, Iterable]:
     return {module: repeat(image.new_full((1, 1, 1, 1), torch.nan)) for module in _beside(model, layer)}
 
 
-def _recorded(model: nn.Module, layer: nn.Module, image: Tensor) -> dict[nn.Module, Iterable]:
+def _recorded(model: nn.Module, layer: nn.Module, image: Tensor) -> Mapping[nn.Module, Iterable]:
     kept: dict[nn.Module, list] = {module: [] for module in _beside(model, layer)}
     reached = []
 
@@ -146,7 +149,7 @@ def _recorded(model: nn.Module, layer: nn.Module, image: Tensor) -> dict[nn.Modu
     return kept
 
 
-def _nothing(model: nn.Module, layer: nn.Module, image: Tensor) -> dict[nn.Module, Iterable]:
+def _nothing(model: nn.Module, layer: nn.Module, image: Tensor) -> Mapping[nn.Module, Iterable]:
     return {}
 
 

@@ -11,7 +11,9 @@ from torch import nn
 
 from xailib import explain
 
-METHODS = {name: partial(explain.cam, weights=weights) for name, weights in explain.WEIGHTS.items()}
+METHODS: dict[str, Callable] = {
+    name: partial(explain.cam, weights=weights) for name, weights in explain.WEIGHTS.items()
+}
 METHODS |= {
     method.__name__: method
     for method in (

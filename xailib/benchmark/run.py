@@ -74,7 +74,7 @@ def run(
     device = parallel.join(torch.device(device) if device is not None else course.device())
     if file is None and parallel.count() > 1:
         raise ValueError("several processes meet in a file; say which: file=... (--out on the command line)")
-    options = {"layer": layer, "targets": targets, "seed": seed, "device": device}
+    options: dict = {"layer": layer, "targets": targets, "seed": seed, "device": device}
     plan = planned(model, source(data), methods, metrics, settings, **options)
     with tempfile.TemporaryDirectory() as folder:
         return _filled(plan, Path(folder, "table.csv") if file is None else Path(file), progress)
@@ -100,7 +100,7 @@ def _filled(plan: Plan, file: Path, progress: bool) -> "DataFrame":
     return table.read(file)
 
 
-def _meeting() -> Callable[[], None]:
+def _meeting() -> Callable[[], object]:
     """A function that returns once all processes have called it; it waits for weeks, if need be."""
     if parallel.count() == 1:
         return lambda: None

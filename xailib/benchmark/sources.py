@@ -105,7 +105,8 @@ def _from_files(data: str, root: Path | str | None, images: int | None, size: in
 
 
 def _from_dataset(dataset: torch.utils.data.Dataset, images: int | None) -> Source:
-    count = len(dataset) if images is None else min(images, len(dataset))
+    count = len(dataset)  # type: ignore[arg-type]  # a map-style data set has a length
+    count = count if images is None else min(images, count)
     names = [f"image {i}" for i in range(count)]
     if isinstance(dataset, Images) and not isinstance(dataset.source, Arrays):
         names = ["/".join(entry.path.parts[-2:]) for entry in dataset.source[:count]]

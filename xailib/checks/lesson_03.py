@@ -114,8 +114,7 @@ def _numbers(found, expected: Tensor) -> Tensor:
 
 def _same(found: Tensor, expected: Tensor, *, hint: str) -> None:
     if not torch.allclose(found, expected, atol=1e-5):
-        at = (found - expected).abs().argmax().item()
-        row, column = divmod(at, expected.shape[1])
+        row, column = divmod(int((found - expected).abs().argmax()), expected.shape[1])
         raise NotYet(
             f"row {row}, column {column} should be {expected[row, column]:.4g}, found {found[row, column]:.4g}.",
             hint=hint,

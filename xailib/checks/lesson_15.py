@@ -67,7 +67,7 @@ def denoising_loss(answer):
         raise NotYet("the weights also learn through the teacher.", hint="The teacher is a constant: detach it.")
 
 
-def _smooth_case() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+def _smooth_case() -> tuple[nn.Sequential, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 3)).double()
     for parameter in model.parameters():
@@ -76,7 +76,7 @@ def _smooth_case() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
     return model, images, torch.tensor([0, 2]), teacher
 
 
-def _loss(model: nn.Module, images: Tensor, labels: Tensor, teacher: Tensor, coefficient: float) -> float:
+def _loss(model: nn.Sequential, images: Tensor, labels: Tensor, teacher: Tensor, coefficient: float) -> float:
     """L, where the gradient at the image is written out for this network, without autograd."""
     flat, first, last = images.flatten(1), model[1], model[3]
     hidden = torch.tanh(first(flat))
@@ -86,9 +86,9 @@ def _loss(model: nn.Module, images: Tensor, labels: Tensor, teacher: Tensor, coe
     return (-p.gather(1, labels[:, None]).log().mean() - coefficient * cosines.mean()).item()
 
 
-def _same_slopes(found: Tensor | None, model: nn.Module, images: Tensor, labels: Tensor, teacher: Tensor) -> None:
+def _same_slopes(found: Tensor | None, model: nn.Sequential, images: Tensor, labels: Tensor, teacher: Tensor) -> None:
     """Against finite differences of L, for some weights of the first layer."""
-    weight, step = model[1].weight, 1e-5
+    weight, step = model[1].get_parameter("weight"), 1e-5
     for place in ((0, 0), (1, 5), (3, 11)):
         ends = []
         for sign in (1, -1):

@@ -160,6 +160,8 @@ class Together(nn.Module):
 class GroundReader(nn.Module):
     """Logits of the five grounds: minus the squared distance of the picture's lowest rows from each ground's colour."""
 
+    colours: Tensor
+
     def __init__(self):
         super().__init__()
         self.register_buffer("colours", landscapes.sheets(64).mean((2, 3)))

@@ -90,7 +90,8 @@ class PlantedScenes(torch.utils.data.Dataset):
             _check_labels(labels, len(plan.sky), len(self.class_names))
             plan = plan.with_value(self.evidence, labels.cpu())
         pieces = [self._draw(plan.rows(piece)) for piece in torch.arange(len(plan.sky)).split(_PIECE)]
-        return Scenes(*(_join([getattr(piece, field.name) for piece in pieces]) for field in fields(Scenes)))
+        joined: list = [_join([getattr(piece, field.name) for piece in pieces]) for field in fields(Scenes)]
+        return Scenes(*joined)
 
     def batches(self, size: int = 256) -> Iterator[Scenes]:
         """All scenes in their order, `size` of them at a time."""

@@ -63,8 +63,7 @@ def _between(ends: tuple, part: Float[Tensor, " n"]) -> Float[Tensor, "n ..."]:
 
 @cache
 def _scenery(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    made = landscapes.sheets(size), landscapes.clouds(size), landscapes.hills(size)
-    return tuple(part.to(device) for part in made)
+    return landscapes.sheets(size).to(device), landscapes.clouds(size).to(device), landscapes.hills(size).to(device)
 
 
 # --- objects ----------------------------------------------------------------------------------------------------------

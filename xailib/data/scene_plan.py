@@ -53,7 +53,8 @@ class Plan:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Plan":
         parts = (getattr(self, field.name) for field in fields(self))
-        return Plan(*({k: change(v) for k, v in p.items()} if isinstance(p, dict) else change(p) for p in parts))
+        new: list = [{k: change(v) for k, v in p.items()} if isinstance(p, dict) else change(p) for p in parts]
+        return Plan(*new)
 
     def with_value(self, cue: str, value: Int64[Tensor, " n"]) -> "Plan":
         """The same scenes, but for one cue."""

@@ -99,18 +99,18 @@ def _masked_logits(
     return logits[which]
 
 
-def masks(maps: Float[Tensor, "n h w"], size: tuple[int, int], to: str = "range") -> Float[Tensor, "n H W"]:
+def masks(maps: Float[Tensor, "n h w"], size: heatmap.Size, to: str = "range") -> Float[Tensor, "n H W"]:
     """n(up(S)): the maps resized to `size`, then normalised.
 
     By range a map that is constant up to rounding becomes zeros; resized first, its rounding would be blown up to 1.
     """
-    enlarged = heatmap.normalize(heatmap.resize(maps, size), to)
+    enlarged = heatmap.normalize(heatmap.resize(maps, size), to)  # type: ignore[arg-type]  # any other is refused there
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     rounding = 8 * torch.finfo(maps.dtype).eps * torch.maximum(high.abs(), low.abs())
     return enlarged if to != "range" else enlarged.where(high - low > rounding, 0)
 
 
-def _normalized_first(maps: Float[Tensor, "n h w"], size: tuple[int, int]) -> Float[Tensor, "n H W"]:
+def _normalized_first(maps: Float[Tensor, "n h w"], size: heatmap.Size) -> Float[Tensor, "n H W"]:
     return heatmap.resize(heatmap.normalize(maps), size)
 
 
@@ -130,11 +130,15 @@ def collect_layers(
     outputs, logits = network.cut(model, images, layers)
     scores = network.class_scores(logits, targets)
     backward = lru_cache(maxsize=1)(partial(network.gradients, outputs=outputs))
+
+    def gradient(position: int, scores: Tensor) -> Tensor | None:
+        return backward(scores)[position]
+
     return [
         Evidence(
             model, layer, images, targets, logits, scores, output,
             read_grid(model, network.find_layer(model, layer), output, images, grid),
-            lambda scores, position=position: backward(scores)[position],
+            partial(gradient, position),
         )
         for position, (layer, output) in enumerate(zip(layers, outputs, strict=True))
     ]  # fmt: skip

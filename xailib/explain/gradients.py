@@ -165,7 +165,7 @@ def _mean_gradient(
     """The mean gradient over n altered copies of each image, with at most `chunk` copies in one pass."""
     means = []
     for rows in torch.arange(len(targets)).split(chunk):
-        total = 0
+        total = torch.zeros(())
         for samples in torch.arange(n).split(max(1, chunk // len(rows))):
             altered = copies(rows, samples)
             found = _gradient(model, altered.flatten(0, 1), targets[rows].repeat(len(samples)), guided)

@@ -108,7 +108,7 @@ def _call(number: int, *arguments) -> int:
 
 def probe(scratch: Path) -> frozenset[str]:
     """What a process that was shut in on this machine indeed cannot do, tried in one: a subset of ALL."""
-    attempts = {FILES: lambda: os.listdir("/"), NETWORK: socket.socket, PROCESSES: os.fork}
+    attempts: dict[str, Callable] = {FILES: lambda: os.listdir("/"), NETWORK: socket.socket, PROCESSES: os.fork}
     outer, inner = os.pipe()
     parent = os.getpid()
     child = os.fork()

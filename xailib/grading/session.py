@@ -62,7 +62,7 @@ def _whole(lines: list[str]) -> Iterator[list]:
 def _judge(job: str, environment: dict[str, str], seconds: float | int) -> tuple[list[str], str]:
     """The lines of a judge, and the end of what it complained of."""
     command = [sys.executable, "-P", "-s", "-m", "xailib.grading.judge"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     folder = environment["HOME"]
     with subprocess.Popen(
         command, text=True, errors="replace", env=environment, cwd=folder, start_new_session=True, **pipes

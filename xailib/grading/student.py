@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -51,10 +52,11 @@ def _serve(channel: wire.Channel, job: dict, check: Checks) -> None:
     stopped = [_run(cell, names, job["question_seconds"]) for cell in job["cells"]]
     cells = list(zip(job["cells"], stopped, strict=True))
     functions = []
+    hand_in = partial(_hand_in, names=names, check=check, cells=cells, functions=functions)
     channel.send(json.dumps({"stopped": list(filter(None, stopped))}).encode())
     while True:
         kind, *rest = wire.unpack(channel.receive())
-        found = _hand_in(*rest, names, check, cells, functions) if kind == "answer" else _call(functions, *rest)
+        found = hand_in(*rest) if kind == "answer" else _call(functions, *rest)
         channel.send(json.dumps(found).encode())
 
 

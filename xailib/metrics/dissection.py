@@ -9,7 +9,8 @@ of these places with the concept's mask L_c, over the images x in which c is lab
 if IoU_k,c > 0.04.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -41,7 +42,7 @@ def network_dissection(
     IoU is 0 for a unit that is never on. Raises ValueError for bad input, and if there are too few places for q.
     """
     model = check_model(model)
-    if not hasattr(batches, "__len__"):
+    if not isinstance(batches, Sized):
         raise ValueError(f"batches are read twice: pass a list or a DataLoader, found {type(batches).__name__}")
     if not 0 < quantile < 1 or not len(batches):
         raise ValueError(f"need 0 < quantile < 1 and a batch of images, found {quantile=}, {len(batches)} batches")
@@ -66,7 +67,7 @@ def _table(concepts: Sequence[str], thresholds: list[float], iou: list[list[floa
 
 
 def _thresholds(
-    model: nn.Module, batches: Iterable, layer: Layer, quantile: float, grid: tuple[int, int] | None
+    model: nn.Module, batches: Any, layer: Layer, quantile: float, grid: tuple[int, int] | None
 ) -> Float[Tensor, " k"]:
     """T_k: of the n activations of each unit, the floor(q n) largest lie above it (fewer where they are equal)."""
     n, largest, kept = 0, None, 0
@@ -128,7 +129,7 @@ def _counts(
     within = torch.cat([L, torch.ones_like(L[:1])]).flatten(1).float()
     parts = zip(a.split(64), thresholds.split(64), strict=True)
     with torch.autocast(a.device.type, enabled=False):
-        on = (heatmap.resize(part, tuple(L.shape[1:])) > T[:, None, None] for part, T in parts)
+        on = (heatmap.resize(part, L.shape[1:]) > T[:, None, None] for part, T in parts)
         return torch.cat([M.flatten(1).float() @ within.mT for M in on]).double()
 
 

@@ -59,7 +59,8 @@ def masked_logits(
     """
     check_model(model)
     seen = torch.cat([images, masked_images(model, images, maps, mask_space=mask_space)])
-    return torch.cat([model(part) for part in seen.split(network.chunk_size(chunk, images))]).chunk(2)
+    clean, masked = torch.cat([model(part) for part in seen.split(network.chunk_size(chunk, images))]).chunk(2)
+    return clean, masked
 
 
 def masked_images(

@@ -34,4 +34,5 @@ def normalization(
     found = next((one for one in model.modules() if hasattr(one, "mean") and hasattr(one, "std")), None)
     mean, std = (0.0, 1.0) if found is None else (found.mean, found.std)
     per_channel = (torch.as_tensor(value).to(images).view(1, -1, 1, 1) for value in (mean, std))
-    return tuple(value.expand(1, images.shape[1], 1, 1) for value in per_channel)
+    mean, std = (value.expand(1, images.shape[1], 1, 1) for value in per_channel)
+    return mean, std

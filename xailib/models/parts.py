@@ -12,6 +12,7 @@ what is learned, U and V, are losses: all four are to be made small.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -184,7 +185,7 @@ def part_loss(
     The weights that were used for the published results are not known. Options as in the constraints.
     """
     logits, S = model(images, similarities=True)
-    net = model if isinstance(model, DPNet) else model.module  # behind DistributedDataParallel
+    net: Any = model if isinstance(model, DPNet) else model.module  # behind DistributedDataParallel
     classification = discriminative_loss(logits, targets)
     parts = complementary_loss(net.U)
     assigned = assignment_loss(S, temperature=temperature, assign_balance=assign_balance)

@@ -12,6 +12,7 @@ instead of cosines, and evidence that can be looked up in the training set.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -145,7 +146,8 @@ def prototype_loss(
     """Cross-entropy, plus the distance to the nearest prototype of the own class (cluster), less the distance to the
     nearest of another (separation), plus the absolute votes for other classes (sparsity)."""
     logits, d = model(images, distances=True)
-    W = (model if isinstance(model, ProtoPNet) else model.module).W.weight  # behind DistributedDataParallel
+    net: Any = model if isinstance(model, ProtoPNet) else model.module  # behind DistributedDataParallel
+    W = net.W.weight
     own = own_parts(*W.shape).to(W.device)
     classification = F.cross_entropy(logits, targets)
     near = d.masked_fill(~own[targets], torch.inf).amin(1).mean()

@@ -5,6 +5,7 @@ global average pooling, and a classifier g. A stage ends where the network is ab
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -31,7 +32,7 @@ def bare(backbone: nn.Module) -> nn.Module:
 
 def known(backbone: nn.Module) -> tuple[tuple[str, ...], str]:
     """The names of a network's stages and of its classifier. Raises ValueError for a network of an unknown kind."""
-    net = bare(backbone)
+    net: Any = bare(backbone)
     if type(net).__name__ == "SmallCNN":  # as many as it was given widths
         return tuple(f"stages.{number}" for number in range(len(net.stages))), "fc"
     names = {name for name, _ in net.named_modules()}

@@ -14,14 +14,14 @@ from xailib.training import CIFAR, IMAGENET, Recipe, interpretable_gradient_loss
 
 # --- the course's own, on data that is there --------------------------------------------------------------------------
 
-ADAMW = {"optimizer": "adamw", "batch": 64, "weight_decay": 0.05, "schedule": "cosine", "warmup": 0.5}
+ADAMW: dict = {"optimizer": "adamw", "batch": 64, "weight_decay": 0.05, "schedule": "cosine", "warmup": 0.5}
 ADAMW |= {"channels_last": True}  # faster, on a CPU too
 
 
 def recipes(lr: float, *, laptop: int, full: int) -> dict[str, Recipe]:
     """So many epochs in each profile; the full one in bfloat16 on a GPU."""
     quick = Recipe(epochs=1, lr=lr, **ADAMW)
-    on_gpu = {"epochs": full, "precision": "bf16", "workers": 8}
+    on_gpu: dict = {"epochs": full, "precision": "bf16", "workers": 8}
     return {"quick": quick, "laptop": replace(quick, epochs=laptop), "full": replace(quick, **on_gpu)}
 
 
@@ -29,7 +29,7 @@ CNN = recipes(2e-3, laptop=3, full=20)
 VIT = recipes(1e-3, laptop=8, full=60)
 ON_FROZEN = recipes(5e-3, laptop=2, full=10)
 PARTS = recipes(2e-2, laptop=4, full=20)
-CONSTRAINTS = {"complementary": 1, "assignment": 0.1, "specificity": 1, "assign_balance": 1}
+CONSTRAINTS: dict = {"complementary": 1, "assignment": 0.1, "specificity": 1, "assign_balance": 1}
 denoised = partial(interpretable_gradient_loss, coefficient=0.1)
 shapes = data.planted("shape")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Generator
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from xailib import data
 from xailib.data import PlantedScenes
@@ -26,7 +26,7 @@ def planted(
         return PlantedScenes(count, evidence=evidence, correlation=correlation, size=size, generator=generator)
 
     def load(profile: str, root: Path | None) -> Data:
-        tests = {"test": scenes(TEST_SCENES[profile], TEST_SEED, correlation)}
+        tests: dict[str, Dataset] = {"test": scenes(TEST_SCENES[profile], TEST_SEED, correlation)}
         if correlation:
             tests["broken"] = scenes(TEST_SCENES[profile], TEST_SEED, dict.fromkeys(correlation, 0))
         also = "".join(f", {cue} follows it with r = {r}" for cue, r in (correlation or {}).items())
@@ -49,9 +49,7 @@ def fashion_mnist(profile: str, root: Path | None) -> Data:
 
 def cifar100(profile: str, root: Path | None) -> Data:
     """With the thesis' augmentation."""
-    train, test = (
-        data.cifar100(given(root), split, transform=how) for split, how in (("train", data.jitter()), ("test", None))
-    )
+    train, test = data.cifar100(given(root), "train", transform=data.jitter()), data.cifar100(given(root), "test")
     return Data("CIFAR-100", train, {"test": test})
 
 

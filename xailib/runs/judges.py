@@ -56,7 +56,7 @@ def _maps(
     images = Subset(test, range(IMAGES[profile]))
     step = test[0].image[0].numel() // POINTS
     settings = {"insertion": {"step": step}, "deletion": {"step": step}}
-    options = {"methods": list(methods), "metrics": metrics, "settings": settings}
+    options: dict = {"methods": list(methods), "metrics": metrics, "settings": settings}
     table = benchmark.run(model, images, **options, file=folder / "judged.csv", progress=False)
     means = table.pivot_table(values="value", index="method", columns="metric", sort=False)
     return means.reset_index().to_dict("records")

@@ -34,7 +34,7 @@ def _first(count: int, load_data, profile: str, root: Path | None) -> Data:
 
 def ca_stream(profile: str, root: Path | None) -> dict[str, Run]:
     """A network with global average pooling, and with streams of other starts, blocks and queries (thesis, 3.3 to 3.6)."""
-    variants = {
+    variants: dict[str, dict] = {
         "CA": {},
         "CA, from stage 1": {"start": 1},
         "CA, from stage 2": {"start": 2},

@@ -49,7 +49,8 @@ def evaluate(
     `classification`. The model's modes are afterwards as they were. Raises ValueError for an empty data set.
     """
     device = next(model.parameters()).device
-    share = BatchSampler(range(parallel.rank(), len(data), parallel.count()), batch, drop_last=False)
+    count = len(data)  # type: ignore[arg-type]  # a map-style data set has a length
+    share = BatchSampler(range(parallel.rank(), count, parallel.count()), batch, drop_last=False)
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     with _evaluating(model), autocast(device, precision):
         for images, labels, *_ in batches(data, share, workers):
@@ -61,10 +62,10 @@ def evaluate(
 
 def batches(data: Dataset, order: BatchSampler, workers: int, seed: int = 0) -> DataLoader:
     """The data set batch by batch; `seed` is that of the workers' chance. Raises ValueError if it is empty."""
-    if len(data) == 0:
+    if len(data) == 0:  # type: ignore[arg-type]
         raise ValueError("the data set is empty")
     together = isinstance(data, TensorDataset)  # it takes the numbers of a whole batch at once
-    how = {"sampler": order, "batch_size": None} if together else {"batch_sampler": order}
+    how: dict = {"sampler": order, "batch_size": None} if together else {"batch_sampler": order}
     generator = torch.Generator().manual_seed(seed)
     pinned = torch.cuda.is_available() and not together
     return DataLoader(data, **how, num_workers=workers, generator=generator, pin_memory=pinned)

@@ -58,7 +58,7 @@ def fit(
 
     device = parallel.join(next(model.parameters()).device)
     run = _Run(model, recipe, loss, device)
-    facts = {"recipe": asdict(recipe), "loss": _name(loss), "images": len(train)}
+    facts = {"recipe": asdict(recipe), "loss": _name(loss), "images": len(train)}  # type: ignore[arg-type]  # a map-style data set has a length
     history = checkpoint.resume(folder, facts, run.parts) if folder else []
     steps = len(_shuffled(train, recipe, 0))
     with _bar(len(history) * steps, recipe.epochs * steps, progress) as bar:
@@ -86,7 +86,7 @@ class _Run:
             raise ValueError("no parameter of the model requires a gradient: there is nothing to train")
         self.recipe, self.loss, self.device = recipe, loss, device
         self.layout = torch.channels_last if recipe.channels_last else torch.preserve_format
-        self.model = model.to(device=device, memory_format=self.layout)
+        self.model = model.to(device).to(memory_format=self.layout)
         self.replica = parallel.replicated(model, device)
         self.optimizer = recipe.optimizer_of(trained)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
@@ -99,7 +99,7 @@ class _Run:
     def epoch(self, loader, epoch: int, bar) -> dict[str, float]:
         """One pass over the training images; the means of the loss and its parts."""
         self.model.train()
-        sums, seen = 0, 0
+        sums, seen = torch.zeros(()), 0
         for step, (images, labels, *_) in enumerate(loader, start=epoch * len(loader)):
             self.lr = self.recipe.learning_rate(step, len(loader))
             parts = self.step(images.to(self.device, memory_format=self.layout), labels.to(self.device))

@@ -67,7 +67,7 @@ class Recipe:
         """The optimizer, at the recipe's learning rate."""
         if self.optimizer == "adamw":
             return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        sgd = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
+        sgd: dict = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         return torch.optim.SGD(parameters, lr=self.lr, **sgd)
 
 

@@ -36,7 +36,8 @@ class Workbench:
         self.answers: list[compare.Answer] = []
         self.figure: Figure | None = None
         self._known: dict[tuple, compare.Answer] = {}
-        self._photograph, self._stop = photograph, threading.Event()
+        self._photograph: str | photographs.Photograph = photograph
+        self._stop = threading.Event()
         self._worker, self._loading = Worker("network", "see", "brush", "compare", failed=self._failed), False
         self._make(photograph, network)
         self._watch()
