@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import resource
 import socket
 import sys
 import time
@@ -365,10 +366,12 @@ def test_no_way_out_of_the_sandbox(judged, closed, tmp_path):
 def test_what_the_kernel_granted_is_what_holds(closed, tmp_path):
     outer, inner = os.pipe()
     if os.fork() == 0:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
-        granted = sandbox.close_in(tmp_path, seconds=10)
-        os.write(inner, " ".join([*sorted(granted), str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])]).encode())
-        os._exit(0)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+            granted = sandbox.close_in(tmp_path, seconds=10)
+            os.write(inner, " ".join([*sorted(granted), str(resource.getrlimit(resource.RLIMIT_NOFILE)[1])]).encode())
+        finally:
+            os._exit(0)  # whatever happened: here ends what is no test
     os.wait()
     assert os.read(outer, 99).decode().split() == [*sorted(closed), "100"], "a limit that is lower already stays"
 
