@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from xailib import data, models, plot
-from xailib.course import choose, save_results
+from xailib.course import choose, device, save_results
 from xailib.data import PlantedScenes, photos
 
 
@@ -301,8 +301,8 @@ def trained_network(images, labels, passes):
         epochs=passes, batch=32, optimizer="adamw", lr=1e-2, schedule="cosine", warmup=0.5
     )
     few = TensorDataset(images[:64], labels[:64])  # only to watch; nothing is decided by it
-    fit(network, TensorDataset(*both), few, recipe=recipe, progress=False)
-    return network
+    fit(network.to(device()), TensorDataset(*both), few, recipe=recipe, progress=False)
+    return network.cpu()
 
 
 # %%

@@ -27,7 +27,7 @@ from pandas import DataFrame
 from torch import nn
 
 from xailib import models, plot
-from xailib.course import ROOT, choose
+from xailib.course import ROOT, choose, device
 from xailib.data import PlantedScenes
 from xailib.data.stickers import COLOURS
 
@@ -853,7 +853,7 @@ for cue, new in {"colour": scenes, "shape": shapes}.items():
     train, test = (TensorDataset(some.images, some.labels) for some in (few, new))
     for name, build in {"CNN": shipped.small_cnn, "ViT": shipped.small_vit}.items():
         _ = torch.manual_seed(0)
-        net = build()
+        net = build().to(device())
         fit(net, train, TensorDataset(*train[:32]), recipe=recipe, progress=False)
         live[f"{cue}, {name}"] = [100 * evaluate(net, some).accuracy for some in (train, test)]
 print(f"{config.learn} scenes, {config.epochs} epochs each, {time.perf_counter() - start:.0f} s")

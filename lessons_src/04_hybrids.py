@@ -31,7 +31,7 @@ from torch.utils.data import TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from xailib import heatmap, models, plot
-from xailib.course import choose
+from xailib.course import choose, device
 from xailib.data import PlantedScenes, photos
 from xailib.models.convnets import conv_bn
 from xailib.models.vit import Attention, Block
@@ -208,7 +208,7 @@ stems, start = {"patches": [], "convolutions": []}, time.perf_counter()
 for seed in config.seeds:
     recipe = Recipe(config.epochs, 32, "adamw", lr=3e-3, schedule="cosine", seed=seed)
     for stem, histories in stems.items():
-        model = transformer(stem, seed)
+        model = transformer(stem, seed).to(device())
         histories.append(fit(model, train, unseen, recipe=recipe, progress=False))
 print(f"{2 * len(config.seeds)} networks in {time.perf_counter() - start:.0f} s")
 

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from xailib import heatmap, metrics, models, plot
-from xailib.course import choose
+from xailib.course import choose, device
 from xailib.data import PlantedScenes, photos
 from xailib.explain import cam, centre_map, fakecam, gradcam
 
@@ -466,7 +466,8 @@ for name, r in {"ground is random": 0.0, "ground follows": 1.0}.items():
     networks[name] = SmallCNN(2, widths=(8, 16, 64))
     own[name] = scenes(config.test, seed=1, r=r)
     train = drawn(scenes(config.scenes, seed=0, r=r))
-    fit(networks[name], train, drawn(own[name]), recipe=recipe)
+    fit(networks[name].to(device()), train, drawn(own[name]), recipe=recipe)
+    networks[name].cpu()
 
 # %% [markdown]
 # Both networks look equally good on test scenes of their own kind. To learn what each of them uses, change *one*

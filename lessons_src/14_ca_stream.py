@@ -221,7 +221,8 @@ recipe = Recipe(
 _ = torch.manual_seed(0)
 mine = CAStream(models.load("smallcnn_shape"))
 before = {name: value.clone() for name, value in mine.backbone.state_dict().items()}
-history = fit(mine, train, test, recipe=recipe, progress=False)
+history = fit(mine.to(course.device()), train, test, recipe=recipe, progress=False)
+mine.cpu()  # a GPU is for training; maps of small networks need none
 trained = sum(p.numel() for p in mine.parameters() if p.requires_grad)
 print(f"{trained:,} parameters learned, {sum(p.numel() for p in gap.parameters()):,} stayed")
 history[["epoch", "train_loss", "validation_loss", "validation_accuracy", "seconds"]].round(3)

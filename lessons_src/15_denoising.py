@@ -427,8 +427,8 @@ def trained(seed, loss):
     small = SmallCNN(3, widths=(8, 16, 32))
     options = {"optimizer": "adamw", "lr": 5e-3, "schedule": "cosine", "warmup": 0.5}
     recipe = Recipe(epochs=config.epochs, batch=32, seed=seed, **options)
-    fit(small, train, validation, recipe=recipe, loss=loss, progress=False)
-    return small
+    fit(small.to(course.device()), train, validation, recipe=recipe, loss=loss, progress=False)
+    return small.cpu()
 
 
 runs = [(row, seed) for seed in range(config.seeds) for row in list(LOSSES)[: 2 if seed else 3]]

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from xailib import heatmap, models, plot
-from xailib.course import ROOT, choose
+from xailib.course import ROOT, choose, device
 from xailib.data import PlantedScenes
 
 # %% [markdown]
@@ -274,8 +274,9 @@ trained = {}
 for name, options in weights.items():
     _ = torch.manual_seed(0)
     net = models.DPNet(backbone, 5, parts_per_class=3, normalize_regions=False)
-    fit(net, train, test, recipe=recipe, loss=partial(part_loss, **options), progress=False)
-    trained[name] = net
+    loss = partial(part_loss, **options)
+    fit(net.to(device()), train, test, recipe=recipe, loss=loss, progress=False)
+    trained[name] = net.cpu()
 
 # %%
 rows = {}
@@ -352,7 +353,8 @@ from xailib.models.prototypes import prototype_loss
 _ = torch.manual_seed(0)
 proto = models.ProtoPNet(backbone, 5, prototypes_per_class=2, dim=32)
 faster = replace(recipe, lr=3e-2)
-fit(proto, train, test, recipe=faster, loss=prototype_loss, progress=False)
+fit(proto.to(device()), train, test, recipe=faster, loss=prototype_loss, progress=False)
+proto.cpu()
 before = evaluate(proto, test).accuracy
 source = proto.project([train.tensors])
 after = evaluate(proto, test).accuracy
