@@ -269,14 +269,30 @@ def test_six_methods_at_most(bench):
     assert bench.wait() and not bench.methods["RISE"].disabled
 
 
-def test_a_slow_method_can_be_stopped(bench):
+def begin_rise(bench) -> None:
     begun = threading.Event()
     bench._said.observe(lambda change: "RISE: the network has seen" in change.new and begun.set(), names="value")
     bench.methods["RISE"].value = True
     assert begun.wait(60)
+
+
+def test_a_slow_method_can_be_stopped(bench):
+    begin_rise(bench)
     bench.stop.click()
     assert bench.wait() and "Stopped: 3 of 4 methods" in bench.status
     bench.methods["RISE"].value = False
+    assert bench.wait() and "3 methods" in bench.status
+
+
+def test_what_comes_while_a_slow_method_runs_is_not_lost(bench):
+    begin_rise(bench)
+    bench.methods["edges only"].value = True
+    bench.brush.mask = bytes([255]) * (64 * 64)
+    bench.brush.asked += 1
+    assert bench.wait() and [one.method for one in bench.answers][-2:] == ["RISE", "edges only"]
+    assert bench.brush.reply["asked"] == bench.brush.asked
+    for name in ("RISE", "edges only"):
+        bench.methods[name].value = False
     assert bench.wait() and "3 methods" in bench.status
 
 

@@ -223,7 +223,7 @@ class Workbench:
                 self._show(question)
             self._done(question)
         except compare.Stopped:
-            self._left_off(question, names)
+            self._left_off(len(names))
         finally:
             self.stop.disabled, self.progress.layout.display = True, "none"
 
@@ -247,12 +247,11 @@ class Workbench:
             self._known[key] = compare.answer(question, name, tick)
         return self._known[key]
 
-    def _left_off(self, question: compare.Question, names: list[str]) -> None:
+    def _left_off(self, asked: int) -> None:
         if self._stop.is_set():
-            done = len(self.answers)
-            self._say(f"Stopped: {done} of {len(names)} methods are shown. Tick or untick one to go on.")
-        elif self.question is question:  # the brush came first: go on after it
-            self._worker.submit("compare", partial(self._answer_all, question, names))
+            self._say(f"Stopped: {len(self.answers)} of {asked} methods are shown. Tick or untick one to go on.")
+        else:  # something more urgent came first: go on after it, with what is ticked by then
+            self._compare()
 
     def _done(self, question: compare.Question) -> None:
         problems = [f"{one.method}: {one.problem}" for one in self.answers if one.problem]
