@@ -65,10 +65,11 @@ def _tree(folders: list[str], name: str) -> str:
 def _ran(run: dict) -> str:
     if not run:
         return "Not run: this page shows the code without its results."
-    said = f"Ran on {run['date'][:10]} in the profile `{run['profile']}`, in {run['seconds']:.0f} s ([more](../last_run.md))."
-    return said + (
-        " It is the tests' profile: what is trained here is trained too little." * (run["profile"] == "quick")
-    )
+    profile, seconds = run["profile"], f"{run['seconds']:.0f} s"
+    said = f"Ran on {run['date'][:10]} in the profile `{profile}`, in {seconds} ([more](../last_run.md))."
+    if profile == "quick":
+        said += " It is the tests' profile: what is trained here is trained too little."
+    return said
 
 
 # --- widgets -----------------------------------------------------------------------------------------------------------

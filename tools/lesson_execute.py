@@ -29,10 +29,12 @@ def _execute(place: str, root: Path, jobs: int) -> list[str]:
     from xailib.course import facts  # torch comes with it: not for those who only build notebooks
 
     text = (root / place).read_text(encoding="utf-8")
-    notebook, start = nbformat.reads(text, as_version=4), time.monotonic()
     record = facts() | {"jobs": jobs, "notebook": fingerprint(text), "library": library_fingerprint(root)}
+    notebook, start = nbformat.reads(text, as_version=4), time.monotonic()
     errors = _run(notebook, (root / place).parent) + widget_errors(notebook)
-    notebook.metadata["run"] = record | {"seconds": round(time.monotonic() - start, 1), "errors": len(errors)}
+    seconds = round(time.monotonic() - start, 1)
+    notebook.metadata["run"] = record | {"seconds": seconds, "errors": len(errors)}
+    print(f"{place} {'failed' if errors else 'ran'} in {seconds:.0f} s", flush=True)
     target = root / EXECUTED / place
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)  # after an error too: it shows where
