@@ -264,7 +264,6 @@ class Move:
 
     control: str  # its label
     seconds: float  # from the key to the new picture
-    announced: bool  # whether the reader was told meanwhile that something is computed
 
 
 class Explorer:
@@ -281,7 +280,8 @@ class Explorer:
     def moves(self) -> list[Move]:
         """Goes from control to control by the Tab key and moves each by keys, as someone without a mouse would.
 
-        Fails where Tab does not lead on, where an error appears, and where a control leaves the picture as it was.
+        Fails where Tab does not lead on, where an error appears, where no "computing…" is shown meanwhile, and where a
+        control leaves the picture as it was.
         """
         controls, made = self.controls(), []
         assert controls, "the widget has no controls"
@@ -307,9 +307,10 @@ class Explorer:
             _press(control)
             self.page.wait_for_function(f"() => window.settled({_IDLE})", timeout=40_000)
             assert self.notebook.errors() == [], f"{_label(control)!r}: {self.notebook.errors()}"
-            answered, announced = self.page.evaluate("() => [window.answered, window.announced]")
+            assert self.page.evaluate("() => window.announced"), f"{_label(control)!r} gave no sign of progress"
+            answered = self.page.evaluate("() => window.answered")
             if answered and self.image.evaluate(_FINGERPRINT) != before:
-                return Move(_label(control), answered / 1000, announced)
+                return Move(_label(control), answered / 1000)
         raise AssertionError(f"{_label(control)!r} was moved {presses} steps, and the picture stayed as it was")
 
 
