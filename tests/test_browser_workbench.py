@@ -71,7 +71,7 @@ def red() -> bytes:
 
 
 def test_painting_with_the_mouse_moves_the_probability(page):
-    before, box = probability(page), page.locator(".xw-brush canvas").bounding_box()
+    before = probability(page)
     page.locator(".xw-brush canvas").scroll_into_view_if_needed()
     box = page.locator(".xw-brush canvas").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)

@@ -247,6 +247,7 @@ def test_it_begins_with_an_answer(bench):
     assert [one.method for one in bench.answers] == ["Grad-CAM", "Layer-CAM", "integrated gradients"]
     assert all(one.scores for one in bench.answers) and "3 methods" in bench.status
     assert "Save the picture" in bench._save.value and len(bench.guesses.children) == 5
+    assert {"stages.0", "stages.2"} <= set(bench.layer.options) and not any("net" in one for one in bench.layer.options)
 
 
 def test_another_class_is_another_answer(bench):

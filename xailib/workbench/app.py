@@ -146,7 +146,8 @@ class Workbench:
         self._stop.set()
 
     def _painted(self) -> None:
-        self._worker.submit("brush", self._reply)
+        if self.question:
+            self._worker.submit("brush", self._reply)
 
     # --- what follows from it ---
 
@@ -163,7 +164,9 @@ class Workbench:
         self._about.value = _note(
             f"{self.network.title}: {parameters / 1e6:.1f} million parameters, {known} classes, pictures of {size} x {size}."
         )
-        layers = [name for name, module in self.network.model.named_modules() if name and not name.startswith("net.")]
+        layers = [
+            name.removeprefix("net.") for name, _ in self.network.model.named_modules() if name not in ("", "net")
+        ]
         self._loading = True  # the class on the page is one of the network before
         self.layer.options, self.asked.options, self.layer.value = layers, self.network.labels, self.network.layer or ""
         self._loading = False
@@ -197,7 +200,7 @@ class Workbench:
         return button
 
     def _ask(self) -> None:
-        if self._loading:
+        if self._loading or self.network is None:
             return
         network, name = self.network, self._title
         target, shown = network.class_of(self.asked.value), photographs.shown(self._photograph, network.size)[None]
@@ -206,7 +209,8 @@ class Workbench:
         self._compare()
 
     def _compare(self) -> None:
-        self._worker.submit("compare", partial(self._answer_all, self.question, self._methods()))
+        if self.question:
+            self._worker.submit("compare", partial(self._answer_all, self.question, self._methods()))
 
     def _methods(self) -> list[str]:
         return [name for name, box in self.methods.items() if box.value]
