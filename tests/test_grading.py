@@ -324,7 +324,7 @@ def attempts(other, checks, port, judge):
         "take another submission away": lambda: Path(other).chmod(0),
         "list the submissions": lambda: os.listdir(Path(other).parent.parent),
         "change a check": lambda: open(checks, "a").close(),
-        "remove a check": lambda: os.utime(checks),
+        "touch a check": lambda: os.utime(checks),
         "reach the network": connect,
         "start a process": fork,
         "signal the judge": lambda: os.kill(judge, 0),

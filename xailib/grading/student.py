@@ -48,6 +48,7 @@ def _leave_the_judge(connection: socket.socket) -> None:
 
 
 def _serve(channel: wire.Channel, job: dict, check: Checks) -> None:
+    check.answers.clear()  # those of a notebook that was judged before
     names = {"__name__": "__main__", "display": lambda *things, **options: None}
     stopped = [_run(cell, names, job["question_seconds"]) for cell in job["cells"]]
     cells = list(zip(job["cells"], stopped, strict=True))
