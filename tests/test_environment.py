@@ -64,7 +64,8 @@ def test_a_fresh_stamp_means_no_pip(tmp_path, target):
 def test_help_names_every_target():
     said = make(ROOT, "help").stdout
     assert [line.split()[1] for line in said.splitlines()] == [
-        *("help", "lab", "test", "notebooks", "lint", "check", "widgets", "workbench", "execute", "slides", "book")
+        *("help", "lab", "test", "notebooks", "lint", "check", "widgets", "workbench", "execute", "slides", "book"),
+        "benchmarks",
     ]
 
 

@@ -122,6 +122,18 @@ def test_exercise_keeps_signatures_and_loses_solutions(root):
     ]
 
 
+@pytest.mark.parametrize(
+    ("above", "left"),
+    [("", ["area = ...  # your answer here"]), ("area = ...  # in cells\n", ["area = ...  # in cells"])],
+)
+def test_a_stub_asks_only_for_what_the_cell_reads_and_only_once(tmp_path, above, left):
+    cell = f"# %%\n{above}### BEGIN SOLUTION\nrow = 2\narea = row * 3\n### END SOLUTION\ncheck.area(area)\n"
+    write(tmp_path, "00_a.py", HEAD + "# %%\nx = 1\n")
+    write(tmp_path, "00_a_ex.py", HEAD + cell)
+    lessons.build(tmp_path)
+    assert cells(tmp_path, "exercises/00_a.ipynb")[-1].source.splitlines() == [*left, "check.area(area)"]
+
+
 def test_solution_is_complete_but_holds_no_wrong_answers(root):
     complete = [cell.source for cell in cells(root, "solutions/00_tiny.ipynb")]
     assert len(complete) == 4

@@ -161,7 +161,16 @@ def _stub(tree: ast.Module, first: int, last: int, marker: str, where: str) -> l
         raise LessonError(
             f"{where}: a marked block at top level needs an assignment (answer = ...) to leave a stub for"
         )
-    return [f"{name} = ...  # your answer here" for name in dict.fromkeys(names)]
+    outside = [n for n in tree.body if not first < n.lineno < last]
+    read = {n.id for part in outside for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    left = {n.targets[0].id for n in outside if _is_stub(n)}
+    asked = [name for name in dict.fromkeys(names) if name in read] or dict.fromkeys(names)
+    return [f"{name} = ...  # your answer here" for name in asked if name not in left]
+
+
+def _is_stub(node: ast.stmt) -> bool:
+    """Whether it is `name = ...`, which the author wrote to say more about the answer."""
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and ast.unparse(node.value) == "..."
 
 
 def _end(function: ast.AST, tree: ast.Module) -> float:
