@@ -235,7 +235,8 @@ assert cat_test["without the hottest quarter"] > cat_test["the whole picture"]
 # %% [markdown]
 # ## Explore
 #
-# Change the photograph, the class and the layer. Three things to find out:
+# Change the photograph, the class and the layer. By keyboard, Tab leads from one control to the next, arrow keys move a
+# slider, and Space opens a list. Three things to find out:
 #
 # 1. The rocket is thin. Is the heat on the rocket?
 # 2. The clock is not recognised. Compare the map of the network's first guess with the third, the right one.
