@@ -473,8 +473,8 @@ plot.gallery(
 )
 
 # %% [markdown]
-# HOG's differences are 100 % grey. Only the first rows come close: dark beside light, rough edges and spots. Many
-# filters weigh one colour against another, and those of the last row just measure a colour, which HOG's designers had
+# HOG applies one and the same difference to each colour; it never weighs one colour against another. Only the first rows come close: dark beside light, rough edges and spots. Many
+# filters do, and those of the last row just measure a colour, which HOG's designers had
 # decided to leave out.
 #
 # One can look at the first layer, for its filters work on pixels. The features that the classifier gets are 1280 averages, dozens

@@ -875,7 +875,8 @@ print(f"ConvNeXt: {depthwise.weight.numel():,} weights for all its 7 x 7 kernels
 #
 # Table 1.1 of the thesis lists milestones of the field with their accuracy, parameters and cost. The parameters and
 # the cost can be had without any trained weights. Cost is counted in **MACs**, multiplications with an addition. A
-# convolution makes one for each weight of a kernel, at each cell of each output map:
+# convolution makes one for each weight of a kernel, at each cell of each output map. (Channels may be cut into groups, and
+# a kernel then reads only those of its own: 1 group for all above, as many as channels for one kernel per channel.)
 #
 # $$\text{MACs} = h' w' \cdot k^2 \cdot \frac{C_\text{in}}{\text{groups}} \cdot C_\text{out} .$$
 

@@ -296,7 +296,7 @@ for group in groups:
 #   well as the accuracy, beside three heads removed at random, and give the number of scenes that change. Convincing: no more changes than from one
 #   random head, on all kinds of scenes.
 #
-# A good answer: *The first claim fails: without head 0 of block 0, which has almost six times its share on the evidence, 95.7 % remain of 97.3. It fails
+# A good answer: *The first claim fails: without head 0 or head 1 of block 0, each with almost six times its share on the evidence, 95.7 and 91.0 % remain of 97.3. It fails
 # in an interesting way: without heads 0 and 1 together only 51.2 %. They replace each other, and single switches miss that. The second
 # claim comes out right for a wrong reason: the three background heads can go (96.5 %), but so can all of block 2, and nothing in the attention
 # tells which. Late background patches carry the class, so such a head may serve as a second reading. I would remove the three heads and

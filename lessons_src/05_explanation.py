@@ -52,8 +52,8 @@ plot.gallery(
 
 # %% [markdown]
 # A is a Sobel filter: it finds edges and knows nothing of networks. Many people choose it, for it is crisp and lies on what
-# they would have pointed at. It is **plausible**, and it explains nothing. B and C are computed from the network, yet show
-# different things. So "it looks right" cannot be what makes an explanation. What can?
+# they would have pointed at. It is **plausible**, and it explains nothing. B is Grad-CAM (lesson 00), C the **saliency**, how
+# fast the logit changes with each pixel (lesson 06). Both are computed from the network, yet show different things. So "it looks right" cannot be what makes an explanation. What can?
 #
 # ## An explanation with nothing left out
 #
@@ -74,8 +74,9 @@ torch.testing.assert_close(bias[target] + contributions.sum(), logits[target])
 
 # %% [markdown]
 # Nothing is missing and nothing is estimated. This property, that the parts add up to the whole, is called **completeness**,
-# and we meet it again with integrated gradients (lesson 06) and parts (lesson 16). Averages of these cells are the
-# original class activation map (Zhou et al., CVPR 2016), which the library knows as `classic_cam`:
+# and we meet it again with integrated gradients (lesson 06) and parts (lesson 16). Times 49, that is, without the
+# division of the mean, these cells are the original class activation map (Zhou et al., CVPR 2016), which the library
+# knows as `classic_cam`:
 
 # %%
 maps = cam(model, image, target, layer="bn2", weights=classic_cam)
@@ -172,6 +173,7 @@ assert metrics.correlation(pair[:1], pair[1:])[0] > 0.8
 # 2. **It depends on the question.** Asked about a class that is not in the picture, it should change: well below 1.
 # 3. **It is stable.** A little noise, invisible to you and of no consequence for the answer, should not change it: near 1.
 #
+# (Guided backpropagation is the saliency's slope, too, but drops what is negative on its way back; lesson 06 makes both.)
 # **Predict** the row of the edge detector before you run the cell.
 
 # %%
@@ -231,7 +233,7 @@ assert table.loc["centre", "a little noise"] > 0.99
 # ## Explore: this rather than that
 #
 # Choose a photograph and two of the network's guesses. Red cells speak for the first, blue cells for the second; the sums
-# below the picture add up to the difference of the logits.
+# below the picture and the biases add up to the difference of the logits.
 #
 # 1. The clock: what makes the network say *bubble* (guess 1) rather than *wall clock* (guess 3)?
 # 2. The tower in `china`: which cells separate *bell cote* (guess 1) from *palace* (guess 2), and which from *lakeside* (3)?
@@ -253,7 +255,8 @@ def draw(result):
     image, cells, (this, that), gap = result
     plus, minus = cells.clamp(min=0).sum(), cells.clamp(max=0).sum()
     alt = (
-        f"For {this}: {plus:+.2f}; for {that}: {minus:+.2f}; difference of the logits: {gap:+.2f}."
+        f"For {this}: {plus:+.2f}; for {that}: {minus:+.2f}; biases: {gap - plus - minus:+.2f}; "
+        f"difference of the logits: {gap:+.2f}."
     )
     limit = max(cells.abs().max().item(), 1e-6)
     return plot.overlay(
@@ -279,7 +282,8 @@ Explorer(
 # The European Union's AI Act (Regulation 2024/1689) sorts systems by risk: forbidden, high, limited, minimal. Image
 # recognition is of high risk for instance where it is a safety component, or identifies people by their bodies from afar.
 # Two articles concern this course. Article 13 wants high-risk systems transparent enough for those who deploy them to
-# *interpret a system's output*. Article 86 gives a person affected by a decision the right to "clear and meaningful
+# *interpret a system's output*. Article 86 gives a person whom a decision based on such a system affects legally, or in a
+# similarly serious way, the right to (for most systems that the act's Annex III lists) "clear and meaningful
 # explanations of the role of the AI system in the decision-making procedure and the main elements of the decision taken".
 # Neither says that a heat map is such an explanation, nor how to tell a true one from map A. That is left to you.
 #

@@ -7,6 +7,9 @@
 # | Run time | quick 20 s · laptop 20 s · full 20 s |
 # | Memory | 2 GB |
 # | Network | no |
+#
+# Write your answer where it says `your code here`, run the cell, and run the check below it. Stuck?
+# `check.hint("contributions")` helps a little, called again a little more.
 
 # %%
 import torch
@@ -91,7 +94,7 @@ check.contrast(only_in_favour)
 # ## 3. Sort these
 #
 # *5 minutes.* For each case, write whether the network is changed for it (`"active"`) or not (`"passive"`), and whether it covers one
-# decision (`"local"`) or the network (`"global"`).
+# decision (`"local"`) or the network (`"global"`): a dictionary with a pair for each case, such as `{"heat map": ("active", "global"), ...}`.
 #
 # - `"heat map"`: for a photograph, how much the logit falls when each patch is hidden.
 # - `"unit labels"`: for every channel of a trained network, the concept that it detects best over a whole data set.

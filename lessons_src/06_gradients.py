@@ -407,8 +407,8 @@ assert max(same[method].max() for method in ("gradient", "saliency", "Grad-CAM")
 #
 # Adebayo et al. (*Sanity checks for saliency maps*, NeurIPS 2018) destroy the network instead: they randomise the
 # weights of the topmost layer, then also of the one below, and so on. Such a network knows nothing of espressos, so
-# its map ought to lose all likeness to the old one at once. `weight_randomization` returns the rank correlation after
-# each stage. **Predict** a line for each method.
+# its map ought to lose all likeness to the old one at once. `weight_randomization` puts a layer's weights into random
+# order, which keeps their scale, and returns the rank correlation after each stage. **Predict** a line for each method.
 
 # %%
 from xailib.metrics import weight_randomization
@@ -612,7 +612,8 @@ plot.curve(
 )
 
 # %% [markdown]
-# Nearly all happens in the first fifth of the way, where you would call the picture nearly black. The gradient at the
+# At a tenth of the way it already says *espresso*, and more than three quarters of the rise lie in the first fifth,
+# where you would call the picture nearly black. The gradient at the
 # photograph, at the right end, sees nothing of it.
 #
 # The probability saturates once more than the logit: its slope is $\partial p_c/\partial x = p_c\,\big(g_c - \sum_k

@@ -207,8 +207,9 @@ check.blind({"A", "B", "D"})
 check.blind({"C"})
 
 # %% [markdown] tags=["solution"]
-# A and B are blurred with the same Gaussian, and so is D. Only the numbers tell A from B. A blurred map looks like
-# the regions of a class activation map, and the blur has taken from you the last chance to see that B draws edges.
+# A is saliency, B guided backpropagation, D an edge detector that never asks the network, all blurred with the same
+# Gaussian; C is Grad-CAM. Only the numbers tell A from B: a blurred map looks like a class activation map, and the
+# blur has taken the last chance to see fine lines.
 
 # %% [markdown]
 # ## 5. The report
@@ -271,7 +272,8 @@ plot.gallery(
 #   one that covers half of the picture needs a control of the same size.
 #
 # A good answer: *The sentence does not follow from the figure. From black, 6 % of the map lie on the dark 26 % of the
-# picture, but a pixel that equals the baseline gets 0 by definition; from white it is about half. The map shows which
+# picture (completeness error 90 %, so roughly), but a pixel that equals the baseline gets 0 by definition; from white
+# it is about half (error 28 %). The map shows which
 # bright pixels raise "tripod" above a black picture. I cover the man with a plain rectangle. If the probability
 # stays, the report is right for the wrong reason; if it falls, it is wrong. It stays; covering the tripod's legs
 # instead makes it collapse.* So the claim may well be true, and the evidence offered for it was still none. (A doubt

@@ -691,7 +691,7 @@ for heat in (maps[1], maps[2], maps[4], maps[5], maps[7], maps[8]):
 # %%
 games = {"a sum": lambda A, B: (A + B) / 2, "either": torch.maximum, "both": torch.minimum}
 one_hidden = [7, 11, 13, 14]  # of the 16 masks, those that hide one cell
-print("            occlusion           RISE                LIME             hide both")
+print("            occlusion           RISE              the line           hide both")
 for name, game in games.items():
     f16 = game(all_16[:, 0], all_16[:, 1])
     drop = f16[-1] - f16[one_hidden]
@@ -701,9 +701,9 @@ for name, game in games.items():
     print(f"{name:9}", *(f"  {cell}  " for cell in cells), f"    {f16[-1] - f16[3]:.2f}")
 
 # %% [markdown]
-# The three numbers of each method are for the first sticker, the second, and ground. LIME gives one half to each
-# sticker in all three games, and RISE the same *difference*, a quarter, between sticker and ground. That is no lack
-# of samples, for these are all the masks there are. A map has one number for each place, but *or* and *and* are about
+# The three numbers of each method are for the first sticker, the second, and ground. LIME's line, here without its
+# kernel and ridge, gives one half to each sticker in all three games, and RISE the same *difference*, a quarter,
+# between sticker and ground. That is no lack of samples, for these are all the masks there are. A map has one number for each place, but *or* and *and* are about
 # **pairs** of places. What tells the three apart is one more experiment, in the last column: hide each, then hide
 # both. If both together lose more than the two single drops add up to, they stand in for each other; if less, they
 # need each other.

@@ -410,12 +410,12 @@ torch.testing.assert_close((u - 7).softmax(0), u.softmax(0))
 # ## Sharper, but does it mean less?
 #
 # Lesson 00 said of earlier layers that their maps are sharper and mean less. That needs a referee who does not know the
-# maps: hide a square of 32 x 32 pixels in grey, note how far the logit falls, and so on for all 49 squares (occlusion;
+# maps: hide a square of 32 x 32 pixels in the picture's mean colour, note how far the logit falls, and so on for all 49 squares (occlusion;
 # Zeiler and Fergus 2014, lesson 07). A map that says where the evidence is should be bright where hiding hurts. Its
 # average in the 49 squares, correlated with the fall, gives one number per photograph, at every layer on the same grid.
 #
-# The referee is a measurement with faults of its own, as lesson 00 saw with the cat: a grey square is an odd thing to
-# meet. Read differences between maps, and not the numbers as such.
+# The referee is a measurement with faults of its own, as lesson 00 saw with the cat: a square of one colour is an odd
+# thing to meet. Read differences between maps, and not the numbers as such.
 
 # %%
 from dataclasses import dataclass

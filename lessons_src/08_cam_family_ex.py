@@ -68,7 +68,7 @@ check.head_weights(positive_only)
 # ## 2. Take a channel away
 #
 # *10 minutes, five lines.* `A` holds the activations `[k h w]` of one image, and `score(A)` returns the logit that the
-# network would give for them. Return the weights of Ablation-CAM, one per channel:
+# network would give for them, a plain float. Return the weights of Ablation-CAM, one per channel:
 #
 # $$w_k = \frac{y - y_{\text{without } k}}{\lvert y \rvert} , \qquad w_k = y - y_{\text{without } k} \text{ where } y = 0 .$$
 #
@@ -286,7 +286,7 @@ DataFrame.from_dict(table, "index").round(2)
 #   layer does, shows where the network is active and not why it says *daisy*.
 # - *It does not compare what is the same.* A choice between Grad-CAM and HiRes-CAM at `bn2`, or between the peak method
 #   there and Grad-CAM, is none: the gradient is the same at every place, so the gradient at the peak is its mean.
-# - *A limit is named*: one photograph; the referee hides squares in grey, which is a strange picture; the map tells where, and not
+# - *A limit is named*: one photograph; the referee hides squares in the mean colour, which makes a strange picture; the map tells where, and not
 #   whether shape or colour; the network is not sure, so the map says little about *daisy* in general.
 # - *The test could fail*: hide the hottest quarter and an equal area elsewhere; repeat with the second dahlia or other
 #   flowers; another class that is also probable.

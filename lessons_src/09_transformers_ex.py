@@ -350,15 +350,17 @@ DataFrame(answers, index=experiment, columns=data.class_names).round(2)
 #   change when the sticker is painted over or redrawn. If it goes on naming the same class, the answer came from elsewhere, and the
 #   colleague is wrong." (The lesson found that one answer is the network's default; painting over alone does not tell.)
 #
-# A good answer: *The sentence claims more than the figure shows. Rollout gives the same map for the named and the true class, so it
+# A good answer: *The sentence claims more than the figure shows. Rollout gives the same map for the named and the true class (correlation 1.00), so it
 # cannot explain a choice between them. Only TIBAV and HiRes-CAM can speak about the named class, and they say where, not
 # what. I redraw the evidence in each of the five colours and paint it over once. Should the network name the same
 # class every time, then the evidence did not decide, and your sentence is wrong; should it follow the redrawn colour, you are
 # right that it was this sticker.*
 #
-# What came out speaks against the colleague: with the sticker painted over, the answer stays, and so it does for most of the redrawn
-# ones. The network found nothing that it knew, and said *blue*, its default, as the lesson found.
+# What came out is neither of the two. Painted over, or redrawn in red, the scene stays *blue*; redrawn in green it is named
+# rightly, and in yellow it is called green. (Violet is the scene as it is, and blue agrees with the answer anyway.) So the network
+# can read this sticker, in some colours. In violet it found nothing that it knew and said its default, as it does with the sticker
+# painted over: "recognised wrongly" is too much, for it was not recognised at all.
 
 # %% tags=["solution", "remove-cell"]
 best = answers.argmax(1)
-assert best[1] == best[0] == named[i] and (best[2:] == named[i]).sum() >= 3
+assert best[1] == best[0] == named[i] and (best[2:] != named[i]).nonzero()[:, 0].tolist() == [2, 3]

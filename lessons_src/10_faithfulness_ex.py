@@ -79,7 +79,8 @@ check.drop_increase_gain(draws_count)
 # %% [markdown]
 # ## 2. ADCC of a map that never looks
 #
-# *8 minutes, pencil and one line.* A method returns one and the same map for every picture, not a constant one. The mean of the map
+# *8 minutes, pencil and one line.* A method returns one and the same map for every picture, not a constant one (a
+# constant map has no correlation; the library sets $r = 0$, so its coherency is 1/2). The mean of the map
 # is $m$, and the class loses the share $d$ of its probability under it (so AD is $100\, d$ percent). Return its ADCC, between 0 and 1, for $m < 1$ and $d < 1$.
 
 

@@ -549,9 +549,9 @@ pd.DataFrame(aopc).round(1)
 # On this photograph the dice win, with both colours. One photograph proves nothing about the methods; it does show
 # that AOPC, too, asks what happens when you paint squares, and that 4 % of the picture is little.
 #
-# Also note the three readings printed above. With $d_0 = 0$ counted, as in the paper; without it; or as an area with
-# steps of 1, which can reach 9. Table 2.3 of the thesis has values around 12, so they must be percent, of one of the
-# first two most likely; it does not say which.
+# Also note the three readings printed above. With $d_0 = 0$ counted, as in the paper; without it; or as an area
+# under $d_1$ to $d_{10}$ with steps of 1, which can reach 9. Table 2.3 of the thesis has values from 6 to 13, so they
+# must be percent, of one of the first two most likely; it does not say which.
 
 # %% tags=["test", "remove-cell"]
 assert abs(p - p[0]).max() < 0.05 and abs(d.mean()) < 0.02
@@ -763,9 +763,9 @@ pd.DataFrame(change, ["insertion", "deletion"]).T
 # worse or better hangs on *which*. The changes in the other rows of 4.1 are at most about two tenths, from one
 # training run each.
 #
-# **By the theorem, the two should agree.** For an additive network and one substrate, insertion up means deletion
-# down. Here both go up, and for ConvNeXt by a great deal: the *sum* grew by tens of points. The probability along the
-# whole way has risen. A network that says 0.9 to everything has insertion 90 and deletion 90.
+# **By the theorem, the sum tells.** For one additive network and one substrate the two areas add up to a number that
+# no map can change, so insertion up means deletion down. Here the network changed and both go up, for ConvNeXt by a
+# great deal: the *sum* grew by tens of points, so it was not only the maps. The probability along the whole way has risen. A network that says 0.9 to everything has insertion 90 and deletion 90.
 #
 # **Being sure is a setting, too.** Multiply all logits by a number. No decision changes, and Grad-CAM orders the
 # pixels as before. **Predict** both areas:
@@ -780,8 +780,8 @@ sure["difference"] = sure["insertion"] - sure["deletion"]
 sure.round(1)
 
 # %% [markdown]
-# A surer network has a larger insertion and a larger deletion, with the same map, the same order and the same
-# decisions. The difference of the two moves as well. So a table that compares *networks*, as these two do, must first
+# On this photograph the surer network has a larger insertion and a larger deletion, with the same map, the same order
+# and the same decisions. (Deletion need not rise: lesson 14 has scenes where it falls.) The difference of the two moves as well. So a table that compares *networks*, as these two do, must first
 # make them equally sure (`metrics.matched_temperature` finds the factor; lesson 14 comes back to this). For maps of
 # one network this trouble does not arise.
 
@@ -885,7 +885,7 @@ assert explorer.result[1][9].argmax() == explorer.result[2]
 #    number; for a real one, print both **on the same substrate**, and print blur, substrate, step and class.
 # 2. A low deletion score says that the score **fell**. Evidence may have gone, or the picture may have broken: put
 #    **dice** into the table and fill the holes.
-# 3. Max-sensitivity is 0 for a blind map, and a **surer network** raises insertion and deletion alike.
+# 3. Max-sensitivity is 0 for a blind map, and being **surer** moves insertion and deletion without any change of the map.
 #
 # **Now you**: [the exercise of this lesson](../exercises/11_causal_metrics.ipynb), 50 minutes.
 #

@@ -275,11 +275,11 @@ pd.DataFrame(rows).T.map(lambda value: round(100 * value.item(), 1))
 #
 # - *One standard for both columns.* Half-blurred pictures are out of distribution as well. Whoever dismisses deletion
 #   for that reason must say why insertion may stay; to drop the metric that disagrees is no argument.
-# - *Both columns are read together.* For ConvNeXt-S insertion rises by 36.40 and deletion by 12.90; for an additive
-#   network with one substrate, deletion would fall by as much as insertion rises. So the level of the curves has
-#   moved.
+# - *Both columns are read together.* For ConvNeXt-S insertion rises by 36.40 and deletion by 12.90; for one
+#   additive network and one substrate their sum is fixed, and a better map moves them apart. So the level of the
+#   curves has moved.
 # - *A rival explanation.* The new pooling is trained, and may make the network surer of everything it sees. A surer
-#   network has more insertion *and* more deletion with the very same maps.
+#   network has more insertion and can have more deletion, too, with the very same maps.
 # - *Not too much.* For the ResNets deletion moves by 0.02 and 0.26, insertion by about 3, so "insertion got better
 #   and deletion did not get much worse" is fair for them; the spread over training runs is not known.
 # - *The measurement could go either way.* For example: choose a temperature so that both networks are equally sure of

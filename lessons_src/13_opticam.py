@@ -377,7 +377,8 @@ beside.loc[names].round(1)
 # AD is a drop, less is better; AG and AI, more. The pattern is the same in both: Opti-CAM next to no drop, and
 # several times the gain of every other CAM. The other CAMs drop more and gain less here than in the thesis; another
 # network, other pictures, and nine of them. SmoothGrad, a map of grains that no person would call an explanation,
-# comes second here. Lesson 10 found out why: it is a veil of middle grey with noise, and this network likes that.
+# comes second here. Lesson 10 found out why: scaled to its range, a signed map is a grey veil plus a step along the
+# gradient, and it is the step, not the veil, that makes the class.
 
 # %% tags=["test", "remove-cell"]
 cams = measured.loc[["gradcam", "scorecam", "ablationcam"]]
@@ -477,7 +478,15 @@ plot.gallery(
     alt="Masks on four scenes for three selectors and three layers: the earlier the layer, the finer the mask.",
 )
 
+# %% tags=["test", "remove-cell"]
+heats = pd.DataFrame(by_option).T["heat on evidence"]
+assert heats[:3].max() - heats[:3].min() < 3
+assert heats[3:].max() < heats[:3].min()
+
 # %% [markdown]
+# The three selectors find masks of about the same heat: on scenes that the network knows, all three want the same. The
+# earlier layers give finer masks with less of their heat on the evidence. Finer is not better placed.
+#
 # ## Where it misleads: "the optimum is *the* explanation"
 #
 # "Opti-CAM finds the mask that the network recognises best; so this mask is what the network sees." The sentence
@@ -735,7 +744,7 @@ assert on_tag_table.AG["Opti-CAM"] > on_tag_table.AG["Grad-CAM"]
 # *The defence*: if "what does the network need to see?" is the right question, then answering it is not cheating; the
 # search stays within the span of the network's own channels, which keeps it honest (the control above), and no
 # regulariser or area had to be tuned. Extremal perturbation searches for a mask, too, and its AG is 9.5. And
-# insertion and deletion show pictures that no network was trained on, and favour small spots (lesson 11).
+# insertion and deletion show pictures that no network was trained on; deletion rewards grainy maps (lesson 11).
 #
 # Both are right about something. A score that was optimised is a *training* score. It says that the search worked.
 # Whether the mask tells the truth must be asked by a judge who was not in the loop: planted evidence, another
@@ -790,17 +799,16 @@ speed = (
 )
 speed = speed.loc[["gradcam", "ablationcam", "scorecam", "opticam", "Opti-CAM, published loop"]]
 print(json.loads((files / "benchmark_cam.json").read_text())["machine"])
-step = speed.forwards["opticam"] / 100
-print(
-    f"a step costs {step:.1f} forward passes: below {100 * step:.0f} channels, Score-CAM is cheaper"
-)
+costs = speed.forwards[["opticam", "Opti-CAM, published loop"]]
+print("100 steps: {:.0f} forward passes; in the published loop, {:.0f}".format(*costs))
 speed[["forwards", "seconds", "peak_mib"]].round(1)
 
 # %% [markdown]
 # The thesis reports seconds (table 2.1; per batch of 8 images by its caption, per image by its text): ResNet-50 with
-# 2048 channels, Score-CAM 15.22 and Opti-CAM 4.15; VGG-16 with 512, 3.11 and 3.94. It is the arithmetic. (Here
-# Score-CAM takes less than one forward pass per channel, because the library lets channels that are constant share
-# one run.)
+# 2048 channels, Score-CAM 15.22 and Opti-CAM 4.15; VGG-16 with 512, 3.11 and 3.94. With one pass for
+# each channel and the published loop, whose price is printed above, the two meet between 512 and 2048, and so the
+# thesis' order turns around. With our cheaper step it would not. (Here Score-CAM takes less than one forward pass per
+# channel, because the library lets channels that are constant share one run.)
 
 # %% tags=["test", "remove-cell"]
 assert 22 <= len(runs) <= 23
@@ -810,6 +818,7 @@ assert (
     < speed.forwards["opticam"]
     < speed.forwards["scorecam"]
 )
+assert costs["opticam"] < 512 < costs["Opti-CAM, published loop"] < 2048
 
 # %% [markdown]
 # ## On a transformer

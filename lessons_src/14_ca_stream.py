@@ -785,7 +785,9 @@ table
 # smallest for the *shortest* stream; in table 3.5 it hardly differs. PROJ→CA is no worse than CA here, and 0.29
 # points worse in the thesis; class queries change nothing in either.
 #
-# EP asks no network, so confidence cannot move it. For all three methods of the study:
+# EP asks no network. For Grad-CAM confidence cannot move it: a factor in front of the logit is a factor in front of the
+# map. For the others it can, through the map: Score-CAM's softmax of logits gets sharper as logits grow, and Grad-CAM++
+# is not linear in the gradient. All three methods of the study:
 
 # %%
 energy = study.pivot_table("energy_pointing_game", "row", "method", sort=False)
@@ -793,9 +795,9 @@ energy.round(1)
 
 # %% [markdown]
 # Grad-CAM is a little worse with every stream, Grad-CAM++ clearly, and Score-CAM better: its weights come from the
-# network's answers to masked images, so the attention does reach them. This is a gain that confidence does not
-# explain, and it supports the thesis, in which AD, AG and AI of both ResNets gain most with Score-CAM, too. Even so,
-# the plain Grad-CAM of GAP has the most energy in the boxes of the whole table.
+# network's answers to masked images, so the attention does reach them. This may be the attention, or only CA's larger
+# logits, which sharpen that softmax; to tell, divide the logits by $T$ before Score-CAM asks. Even so, the plain
+# Grad-CAM of GAP has the most energy in the boxes of the whole table.
 #
 # What is ours and not the thesis': a small network, five shapes on 64 pixels, black masks. On ImageNet, with
 # thousands of ways to be half right, attention may do more for the answer. The test that would tell is cheap: table

@@ -163,6 +163,7 @@ plot.bars(
 # %% tags=["test", "remove-cell"]
 assert shown["only 4 x 4 pixels"] < 0.5 * shown["everything"]
 assert shown["only 32 x 32 pixels"] > 0.75 * shown["everything"]
+assert shown["all but the 4 x 4 pixels"] > 0.7 * shown["everything"]
 
 # %% [markdown]
 # ## Four wishes
@@ -315,10 +316,11 @@ measured = pd.read_csv(study)
 summary(measured)[["accuracy", "complementary", "assignment", "specificity"]]
 
 # %% [markdown]
-# Look at three things. Each constraint keeps *its own* number small, and leaving it out lets that number grow. Without
+# Look at three things. Leaving out $L_\perp$ or $L_{CS}$ lets its number grow several times; for $L_A$ two seeds show
+# nothing clear. Without
 # the balance, places choose their part more surely; nothing then keeps them from all choosing the same. And the last
-# line: with regions of length 1, so that $S$ is a cosine, as one would read the slides, the same two epochs teach far
-# less. This backbone was trained with average pooling, where the *length* of a feature vector says how surely
+# line: with regions of length 1, so that $S$ is a cosine, as one would read the slides, the two epochs of this study teach
+# far less. This backbone was trained with average pooling, where the *length* of a feature vector says how surely
 # something was seen; the cosine throws that away.
 
 # %% tags=["test", "remove-cell"]
@@ -329,7 +331,7 @@ assert (
 )
 assert (
     mean.loc["without complementary", "complementary"]
-    > mean.loc["all constraints", "complementary"]
+    > 2 * mean.loc["all constraints", "complementary"]
 )
 assert (
     mean.loc["all constraints, cosines", "accuracy"]
@@ -395,9 +397,9 @@ print(
 )
 
 # %% [markdown]
-# Some prototypes are pieces of sky or ground: nothing in the training asks a prototype to lie on the object, only to
+# Most of these prototypes were not cut from a sticker of their class: nothing in the training asks a prototype to lie on the object, only to
 # be near in 32 numbers, each of which has seen a wide part of the picture. *This looks like that*, says the model, and
-# that is a patch of sky.
+# that may be a patch of sky.
 #
 # ## What a prototype does not tell
 #
@@ -430,14 +432,17 @@ plot.bars(
 )
 
 # %% [markdown]
-# Only now we know what *looks like* means to this network: the outline, mostly, and not the colour. The patch on the
+# Only now we know what *looks like* means to this network: the outline, mostly, and not the colour; not even
+# upside down does it lose much. The patch on the
 # screen shows both, and a reader would have had to guess. The same holds for parts, and for the examples that any
 # nearest-neighbour explanation shows.
 
 # %% tags=["test", "remove-cell"]
-assert before > 0.95 and after > 0.6 and after <= before and not on_a_sticker.all()
+assert before > 0.95 and after > 0.6 and after <= before and on_a_sticker.float().mean() < 0.5
 assert own_best["another shape"] < 0.6 * own_best["as it is"]
-assert own_best["red and blue exchanged"] > 0.75 * own_best["as it is"]
+assert (
+    min(own_best["red and blue exchanged"], own_best["upside down"]) > 0.75 * own_best["as it is"]
+)
 
 # %% [markdown]
 # ## Explore

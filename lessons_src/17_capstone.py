@@ -144,8 +144,8 @@ tools = pd.DataFrame(tools, columns).T.infer_objects()
 tools.round(2)
 
 # %% [markdown]
-# Three pass, and each of the others fails where it should: edges and centre do not care which network they explain,
-# and blobs are no hotter on the evidence. Note that edges would have passed the second question alone. Passing means
+# Three pass. Edges, centre and blobs do not care which network they explain; and blobs, less themselves, have 0 by
+# construction: they are the control, and cannot pass. Note that edges would have passed the second question alone. Passing means
 # little more than *not refuted*, and it holds for this network and kind of picture. From here on the three speak, and
 # the blobs stay as a control.
 

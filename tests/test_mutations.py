@@ -217,7 +217,7 @@ MUTANTS = [
     ("metrics/box_study.py", '"context": 1 - U', '"context": maps * (1 - U)', "test_box_study.py"),
     ("metrics/box_study.py", "box_masks(boxes, maps, preset=preset)", "box_masks(boxes, maps)", "test_box_study.py"),
     ("metrics/dissection.py", "largest[:, above]", "largest[:, above - 1]", "test_dissection.py"),
-    ("metrics/dissection.py", "heatmap.resize(part, tuple(L.shape[1:])) > T", "heatmap.resize((part > T[:, None, None]).float(), tuple(L.shape[1:])) > 0 * T", "test_dissection.py"),
+    ("metrics/dissection.py", "heatmap.resize(part, L.shape[1:]) > T", "heatmap.resize((part > T[:, None, None]).float(), L.shape[1:]) > 0 * T", "test_dissection.py"),
     ("metrics/dissection.py", "union = on + there - both", "union = on + there", "test_dissection.py"),
     ("metrics/dissection.py", "counts[:, -1:] * known", "counts[:, -1:]", "test_dissection.py"),
     ("metrics/dissection.py", "enabled=False)", "enabled=True, dtype=torch.bfloat16)", "test_dissection.py"),

@@ -69,7 +69,11 @@ def attend(answer):
             "your weights sum to 1 for each key, not for each query.",
             hint="Rows of Q K^T are queries, columns are keys; the softmax runs over the keys.",
         )
-    _same(found, expected, hint="A query of zeros weighs both values alike: (0 + 4) / 2 and (8 + 0) / 2.")
+    _same(
+        found,
+        expected,
+        hint="Divide before the softmax: each query's weights sum to 1. A query of zeros weighs both values alike: 2 and 4.",
+    )
 
 
 @check(

@@ -94,7 +94,7 @@ def readings(answer):
         )
     if wrong:
         raise NotYet(
-            f"{' and '.join(wrong)} reads the stickers otherwise.",
+            f"not yet right: {' and '.join(wrong)}.",
             hint="Sum: the two drops add up to the drop of both. Both needed: each drop is as large as that of both.",
         )
 

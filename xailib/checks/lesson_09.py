@@ -15,7 +15,7 @@ A_2 = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     hints=[
         "The tokens without a place come first: leave out `prefix` numbers, not always one.",
         "`row[prefix:]` holds the patches, row by row; `h, w = grid`.",
-        "`.unflatten(0, grid)`, or `.reshape(h, w)`, puts them on the grid.",
+        "`.unflatten(0, grid)`, or `.reshape(h, w)`, puts them on the grid, which need not be square.",
     ]
 )
 def patch_map(answer):

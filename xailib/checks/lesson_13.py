@@ -60,7 +60,7 @@ def masked_score(answer):
 def climb(answer):
     pixels = torch.eye(3, dtype=torch.float64)[:2]
     for v, expected, hint in (
-        ((3.0, -1.0, 0.0), 2.98847, "100 steps at rate 0.1 lead from 2 to 2.98847, on the way to 3."),
+        ((3.0, -1.0, 0.0), 2.98847, "100 steps of Adam at rate 0.1 lead from 2 to 2.98847, on the way to 3."),
         ((-1.0, 3.0, 0.0), 2.98847, "The same with both channels exchanged."),
         ((3.0, 2.0, 0.0), 5.0, "The start is the summit, 5, and Adam walks off it. Keep the largest value you met."),
     ):
