@@ -266,7 +266,7 @@ MUTANTS = [
     ("benchmark/plan.py", '"weights": _fingerprint(net), ', "", "test_benchmark_processes.py"),
     ("training/convolution.py", "convolution_backward(R, v, w, None", "convolution_backward(v, R, w, None", "test_denoising.py"),
     ("training/convolution.py", "torch.convolution(v, w, None", "0 * torch.convolution(v, w, None", "test_denoising.py"),
-    ("grading/wire.py", "if length > LARGEST:", "if False:", "test_grading.py"),
+    ("grading/wire.py", "if length > LARGEST:", "if False:", "test_grading.py::test_a_large_answer_and_a_large_output"),
     ("grading/sandbox.py", 'ours = [ROOT / "xailib", ROOT / "results"]', 'ours = [Path("/")]', "test_grading.py"),
     ("grading/seccomp.py", '"socket": (41, 198)', '"socket": (-1, -1)', "test_grading.py"),
     ("grading/seccomp.py", "(_EQUAL, 1, 0, own)", "(_EQUAL, 1, 1, own)", "test_grading.py"),
