@@ -397,7 +397,7 @@ print(
 )
 
 # %% [markdown]
-# Most of these prototypes were not cut from a sticker of their class: nothing in the training asks a prototype to lie on the object, only to
+# Some of these prototypes were not cut from a sticker of their class: nothing in the training asks a prototype to lie on the object, only to
 # be near in 32 numbers, each of which has seen a wide part of the picture. *This looks like that*, says the model, and
 # that may be a patch of sky.
 #
@@ -438,7 +438,7 @@ plot.bars(
 # nearest-neighbour explanation shows.
 
 # %% tags=["test", "remove-cell"]
-assert before > 0.95 and after > 0.6 and after <= before and on_a_sticker.float().mean() < 0.5
+assert before > 0.95 and after > 0.6 and after <= before and not on_a_sticker.all()
 assert own_best["another shape"] < 0.6 * own_best["as it is"]
 assert (
     min(own_best["red and blue exchanged"], own_best["upside down"]) > 0.75 * own_best["as it is"]
