@@ -1,6 +1,6 @@
 """The page results/numbers.md: what everything costs, from the tables that the other benchmarks wrote.
 
-make benchmarks              measures everything (an hour on two quiet CPU cores), then writes the page
+make benchmarks              measures everything (best on a quiet machine), then writes the page
 python benchmarks/summary.py     writes the page only
 """
 
