@@ -18,7 +18,7 @@ FLOORS = {
 }
 NEIGHBOURS = {("training", "models"), ("training", "data")}  # on floor 2, who may import whom
 HEAVY = {"ipywidgets", "matplotlib", "pandas", "scipy", "skimage", "sklearn", "timm", "torchvision", "tqdm"}
-AT_THE_TOP = {"plot": {"matplotlib"}, "widgets": {"ipywidgets"}, "workbench.app": {"ipywidgets"}}  # nothing without
+AT_THE_TOP = {"plot": {"matplotlib"}, "widgets": {"ipywidgets"}, "workbench.page": {"ipywidgets"}}  # nothing without
 OUTSIDE = {"benchmarks", "exercises", "lessons", "lessons_src", "notebooks", "solutions", "tests", "tools"}
 
 FILES = {".".join(file.relative_to(SOURCE).with_suffix("").parts): file for file in sorted(SOURCE.rglob("*.py"))}

@@ -246,7 +246,7 @@ def upload(bench, name, content):
 def test_it_begins_with_an_answer(bench):
     assert [one.method for one in bench.answers] == ["Grad-CAM", "Layer-CAM", "integrated gradients"]
     assert all(one.scores for one in bench.answers) and "3 methods" in bench.status
-    assert "Save the picture" in bench._save.value and len(bench.guesses.children) == 5
+    assert "Save the picture" in bench.save.value and len(bench.guesses.children) == 5
     assert {"stages.0", "stages.2"} <= set(bench.layer.options) and not any("net" in one for one in bench.layer.options)
 
 
@@ -312,7 +312,7 @@ def test_uploads(bench):
     assert "essay.docx is not an image" in bench.status and 'role="alert"' in bench._said.value
     assert bench.question is before
     upload(bench, "red.jpg", file(flat()))
-    assert bench.question.title == "red.jpg" and "no PNG file" in bench._notes.value
+    assert bench.question.title == "red.jpg" and "no PNG file" in bench.notes.value
     bench.upload.set_trait("name", "film.png")
     bench.upload.bytes = 31_000_000
     bench.upload.count += 1

@@ -1,8 +1,9 @@
-"""Python runs this at its start in test_lessons.py: no internet, and the peak memory told at the end."""
+"""Python runs this at its start in test_lessons.py: no internet, and at the end it tells what it took."""
 
 import atexit
 import os
 import sys
+import time
 from pathlib import Path
 
 LOCAL = ("localhost", "127.0.0.1", "::1", "", None)
@@ -19,8 +20,11 @@ def refuse(event: str, arguments: tuple) -> None:
         raise OSError(f"a lesson must run without the internet, but this one asked for {host}")
 
 
-def tell_memory() -> None:
-    """Linux counts the peak of this process alone in VmHWM; `ru_maxrss` starts from the parent's size there."""
+def tell_cost() -> None:
+    """Peak memory in bytes, and seconds of processor time.
+
+    Linux counts the peak of this process alone in VmHWM; `ru_maxrss` starts from the parent's size there.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -29,10 +33,10 @@ def tell_memory() -> None:
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
-    Path(target).write_text(str(peak))
+    Path(target).write_text(f"{peak} {time.process_time()}")
 
 
 sys.addaudithook(refuse)
-target = os.environ.pop("XAILIB_PEAK_MEMORY", None)  # not for the processes this one starts
+target = os.environ.pop("XAILIB_COST", None)  # not for the processes this one starts
 if target:
-    atexit.register(tell_memory)
+    atexit.register(tell_cost)

@@ -1,28 +1,23 @@
-"""The controls of the workbench, and what happens when one is moved."""
+"""What happens when a control of the workbench is moved."""
 
 import re
 import threading
-import time
 from base64 import b64encode
+from collections.abc import Callable
 from functools import partial
-from html import escape
 
-import ipywidgets as w
 import torch
 
 from xailib.models.zoo import OFFLINE
 from xailib.plot import Figure
-from xailib.widgets import choice
 from xailib.workbench import compare, hiding, networks, photographs
-from xailib.workbench.brush import Brush, Upload
 from xailib.workbench.methods import METHODS, MOST
-from xailib.workbench.picture import picture, png
-from xailib.workbench.worker import Worker
+from xailib.workbench.page import Page, note
+from xailib.workbench.picture import jpeg, picture, png
+from xailib.workbench.worker import Clock, Worker
 
-_FIRST = ("Grad-CAM", "Layer-CAM", "integrated gradients")
 
-
-class Workbench:
+class Workbench(Page):
     """Photograph, network, class, layer and methods to choose; maps, scores and a brush in answer.
 
     Each change is answered by itself, in a thread; `wait()` waits for the answers. `question`, `answers`, `figure` and
@@ -31,6 +26,7 @@ class Workbench:
     """
 
     def __init__(self, photograph: str = "coffee", network: str = OFFLINE):
+        super().__init__(photograph, network)
         self.network: networks.Network | None = None
         self.question: compare.Question | None = None
         self.answers: list[compare.Answer] = []
@@ -39,7 +35,6 @@ class Workbench:
         self._photograph: str | photographs.Photograph = photograph
         self._stop = threading.Event()
         self._worker, self._loading = Worker("network", "see", "brush", "compare", failed=self._failed), False
-        self._make(photograph, network)
         self._watch()
         self._open_network()
 
@@ -49,43 +44,6 @@ class Workbench:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return self.widget._repr_mimebundle_()
-
-    # --- what there is on the page ---
-
-    def _make(self, photograph: str, network: str) -> None:
-        self.photographs = choice(photographs.offered(), "photograph", photograph)
-        self.upload = Upload()
-        self.names = w.Combobox(value=network, options=networks.names(), description="network", continuous_update=False)
-        self.random = w.Button(description="try it with random weights", layout={"display": "none", "width": "98%"})
-        self.layer = w.Combobox(description="layer", continuous_update=False)
-        self.asked = w.Combobox(description="class", continuous_update=False, placeholder="type a part of a name")
-        self.guesses = w.VBox()
-        for control in (self.photographs, self.names, self.layer, self.asked):
-            control.layout, control.style = w.Layout(width="98%"), {"description_width": "5.5rem"}
-        self.methods = {name: _tick(name, name in _FIRST) for name in METHODS}
-        self.stop = w.Button(description="stop", disabled=True)
-        self.progress = w.FloatProgress(min=0, max=1, layout={"width": "14rem", "display": "none"})
-        self._said, self._notes, self._about, self._save = w.HTML(), w.HTML(), w.HTML(), w.HTML()
-        self._picture, self._alt = w.Image(format="jpeg"), w.HTML()
-        self.brush, self.substrate = Brush(), choice(hiding.SUBSTRATES, "hidden parts become")
-        self.widget = self._arranged()
-
-    def _arranged(self) -> w.VBox:
-        what = _card("1  A photograph", self.photographs, self.upload, self._notes)
-        which = _card("2  A network", self.names, self.random, self.layer, self._about)
-        whom = _card("3  A class", self.asked, self.guesses)
-        top = w.GridBox([what, which, whom], layout={"grid_template_columns": "repeat(3, 1fr)", "grid_gap": "0.6rem"})
-        ticks = w.GridBox(
-            [*self.methods.values()], layout={"grid_template_columns": "repeat(5, auto)", "grid_gap": "0 0.8rem"}
-        )
-        ticks.add_class("xw-methods")
-        controls = w.HBox([self.stop, self.progress, self._said], layout={"align_items": "center"})
-        methods = _card(f"4  Up to {MOST} methods, side by side", ticks, controls)
-        maps = _card("", self._picture, self._alt, self._save)
-        brush = _card("5  Hide what you like, and see what the network says", self.substrate, self.brush)
-        bench = w.VBox([top, methods, maps, brush], layout={"grid_gap": "0.6rem"})
-        bench.add_class("xw-bench")
-        return bench
 
     def _watch(self) -> None:
         self.photographs.observe(self._chosen(self._offered), names="value")
@@ -100,7 +58,7 @@ class Workbench:
         self.brush.observe(self._chosen(self._painted), names="asked")
         self.substrate.observe(self._chosen(self._painted), names="value")
 
-    def _chosen(self, answer):
+    def _chosen(self, answer: Callable[[], None]):
         """A callback whose errors become a sentence on the page."""
 
         def callback(_):
@@ -115,7 +73,7 @@ class Workbench:
 
     def _offered(self) -> None:
         self._photograph = self.photographs.value
-        self._notes.value = ""
+        self.notes.value = ""
         self._worker.submit("see", self._see)
 
     def _uploaded(self) -> None:
@@ -127,7 +85,7 @@ class Workbench:
         self._photograph = photographs.opened(up.name, up.content)
         self._known.clear()
         notes = (f"{up.name} is shown, its middle square.", *self._photograph.notes)
-        self._notes.value = _note(" ".join(notes))
+        self.notes.value = note(" ".join(notes))
         self._worker.submit("see", self._see)
 
     def _open_network(self, random: bool = False) -> None:
@@ -153,7 +111,7 @@ class Workbench:
 
     def _load(self, name: str, random: bool) -> None:
         try:
-            with _Clock(lambda seconds: self._say(f"loading {name}: {seconds} s (a first download can take minutes)")):
+            with Clock(lambda seconds: self.say(f"loading {name}: {seconds} s (a first download can take minutes)")):
                 self.network = networks.opened(name, random=random)
         except RuntimeError as error:
             self.random.layout.display = ""
@@ -161,7 +119,7 @@ class Workbench:
         self._known.clear()
         size, known = self.network.size, len(self.network.classes)
         parameters = sum(parameter.numel() for parameter in self.network.model.parameters())
-        self._about.value = _note(
+        self.about.value = note(
             f"{self.network.title}: {parameters / 1e6:.1f} million parameters, {known} classes, pictures of {size} x {size}."
         )
         layers = [
@@ -182,22 +140,16 @@ class Workbench:
         ask = compare.Question(network, name, shown, 0, self.layer.value or None)
         p = ask.probabilities()
         best = p.topk(min(5, len(p)))
-        self.guesses.children = [
-            self._guess(c, v) for c, v in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+        guesses = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        self.guess({network.labels[number]: f"{network.classes[number]}  {p:.3f}" for number, p in guesses})
         self.brush.set_trait("size", network.size)
-        self.brush.title, self.brush.photograph = f"{name}, to paint on", _jpeg(shown)
+        self.brush.title, self.brush.photograph = f"{name}, to paint on", jpeg(shown)
         self.brush.mask = b""
         label = network.labels[best.indices[0]]
         if self.asked.value == label:
             self._ask()
         else:
             self.asked.value = label
-
-    def _guess(self, number: int, p: float) -> w.Button:
-        button = w.Button(description=f"{self.network.classes[number]}  {p:.3f}", layout={"width": "98%"})
-        button.on_click(self._chosen(lambda: setattr(self.asked, "value", self.network.labels[number])))
-        return button
 
     def _ask(self) -> None:
         if self._loading or self.network is None:
@@ -217,7 +169,7 @@ class Workbench:
 
     def _answer_all(self, question: compare.Question, names: list[str]) -> None:
         self._stop.clear()
-        self._save.value, self.stop.disabled = "", False
+        self.save.value, self.stop.disabled = "", False
         self.answers = []
         try:
             for name in names:
@@ -244,34 +196,34 @@ class Workbench:
                     raise compare.Stopped
                 seen += pictures
                 self.progress.value = min(seen / total, 1) if method.pictures else 1
-                self._say(f"{name}: the network has seen {seen} pictures")
+                self.say(f"{name}: the network has seen {seen} pictures")
 
             self.progress.layout.display = ""
-            self._say(f"{name}: computing…")
+            self.say(f"{name}: computing…")
             self._known[key] = compare.answer(question, name, tick)
         return self._known[key]
 
     def _left_off(self, asked: int) -> None:
         if self._stop.is_set():
-            self._say(f"Stopped: {len(self.answers)} of {asked} methods are shown. Tick or untick one to go on.")
+            self.say(f"Stopped: {len(self.answers)} of {asked} methods are shown. Tick or untick one to go on.")
         else:  # something more urgent came first: go on after it, with what is ticked by then
             self._compare()
 
     def _done(self, question: compare.Question) -> None:
         problems = [f"{one.method}: {one.problem}" for one in self.answers if one.problem]
         if problems:
-            self._say("; ".join(problems), problem=True)
+            self.say("; ".join(problems), problem=True)
         else:
-            self._say(f"{len(self.answers)} methods for {question.network.classes[question.target]}")
+            self.say(f"{len(self.answers)} methods for {question.network.classes[question.target]}")
         name = re.sub(r"\W+", "_", f"workbench {question.title} {question.network.classes[question.target]}")
         data = b64encode(png(self.figure)).decode()
         link = f'<a download="{name}.png" href="data:image/png;base64,{data}">Save the picture (PNG)</a>'
-        self._save.value = f'<span class="xw-save">{link}</span>'
+        self.save.value = f'<span class="xw-save">{link}</span>'
 
     def _show(self, question: compare.Question) -> None:
         self.figure = picture(question, self.answers)
-        self._picture.value, self._picture.width = self.figure.encoded("jpeg"), str(self.figure.width)
-        self._alt.value = _note(self.figure.alt)
+        self.picture.value, self.picture.width = self.figure.encoded("jpeg"), str(self.figure.width)
+        self.alt.value = note(self.figure.alt)
 
     def _reply(self) -> None:
         question, asked = self.question, self.brush.asked
@@ -289,62 +241,6 @@ class Workbench:
     def _title(self) -> str:
         return self._photograph if isinstance(self._photograph, str) else self._photograph.name
 
-    # --- what is said ---
-
-    @property
-    def status(self) -> str:
-        """What the line beside the progress says."""
-        return self._status
-
-    def _say(self, sentence: str, problem: bool = False) -> None:
-        self._status = sentence
-        role, kind = ("alert", "xw-problem") if problem else ("status", "xw-status")
-        self._said.value = f'<p role="{role}" class="{kind}">{escape(sentence)}</p>'
-
     def _failed(self, error: Exception) -> None:
         kind = "" if isinstance(error, (ValueError, RuntimeError)) else f"{type(error).__name__}: "
-        self._say(f"{kind}{error}", problem=True)
-
-
-class _Clock:
-    """Tells each second how many have passed, while the `with` block runs."""
-
-    def __init__(self, tell):
-        self._tell, self._over, self._start = tell, threading.Event(), time.monotonic()
-
-    def __enter__(self):
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def __exit__(self, *_):
-        self._over.set()
-
-    def _run(self):
-        while not self._over.is_set():
-            self._tell(round(time.monotonic() - self._start))
-            self._over.wait(1)
-
-
-def _tick(name: str, value: bool) -> w.Checkbox:
-    effort = METHODS[name].effort
-    return w.Checkbox(value=value, description=f"{name} ({effort})" if effort else name, indent=False)
-
-
-def _note(text: str) -> str:
-    return f'<p class="xw-note">{escape(text)}</p>'
-
-
-def _card(title: str, *children: w.Widget) -> w.VBox:
-    card = w.VBox([w.HTML(f"<h2>{title}</h2>"), *children] if title else [*children])
-    card.add_class("xw-card")
-    return card
-
-
-def _jpeg(shown: torch.Tensor) -> bytes:
-    from io import BytesIO
-
-    from PIL import Image
-
-    file = BytesIO()
-    pixels = (shown[0].permute(1, 2, 0) * 255).round().byte().numpy()
-    Image.fromarray(pixels).save(file, "JPEG", quality=92)
-    return file.getvalue()
+        self.say(f"{kind}{error}", problem=True)

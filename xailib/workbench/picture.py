@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from io import BytesIO
 
+import torch
+from PIL import Image
+
 from xailib import heatmap, plot
 from xailib.workbench.compare import Answer, Question
 from xailib.workbench.methods import METHODS
@@ -44,4 +47,12 @@ def png(figure: plot.Figure) -> bytes:
     figure.savefig(
         file, format="png", dpi=200, bbox_inches="tight", pad_inches=0.12, metadata={"Description": figure.alt}
     )
+    return file.getvalue()
+
+
+def jpeg(shown: torch.Tensor) -> bytes:
+    """A photograph (1, 3, H, W) in [0, 1] as the bytes of a JPEG file."""
+    file = BytesIO()
+    pixels = (shown[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    Image.fromarray(pixels).save(file, "JPEG", quality=92)
     return file.getvalue()

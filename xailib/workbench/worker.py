@@ -1,6 +1,7 @@
 """One thread for all that takes time, so that controls stay alive and no two jobs touch the network at once."""
 
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -52,3 +53,21 @@ class Worker:
                 with self._changed:
                     self._running = None
                     self._changed.notify_all()
+
+
+class Clock:
+    """Tells each second how many have passed, while the `with` block runs."""
+
+    def __init__(self, tell: Callable[[int], None]):
+        self._tell, self._over, self._start = tell, threading.Event(), time.monotonic()
+
+    def __enter__(self):
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def __exit__(self, *_):
+        self._over.set()
+
+    def _run(self):
+        while not self._over.is_set():
+            self._tell(round(time.monotonic() - self._start))
+            self._over.wait(1)
