@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -384,6 +385,42 @@ def test_a_run_of_another_kind_is_not_continued(tmp_path):
         options = {"train": data(), "recipe": SMALL, "loss": LOSSES["denoising"]} | change
         with pytest.raises(ValueError, match="holds another run"):
             quiet(net(), validation=data(), folder=tmp_path, **options)
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+DAMAGES = {
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[:-9]),
+    "not of this kind": lambda file: file.write_text("[1, 2]"),
+    "a pickle": lambda file: torch.save(Trap(file.with_name("trapped")), file),
+    "missing": lambda file: file.unlink(),
+}
+
+
+FILES = ("weights-0004.safetensors", "optimizer-0004.safetensors", "state.json")  # without the last there is no run
+
+
+@pytest.mark.parametrize(("name", "damage"), [*product(FILES, DAMAGES)][:-1])
+def test_a_damaged_run_is_refused_with_a_sentence(name, damage, tmp_path):
+    quiet(net(), data(), data(), recipe=SMALL, folder=tmp_path)
+    DAMAGES[damage](tmp_path / name)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    model, untouched = net(), net()
+    with pytest.raises(ValueError, match=f"{name} is missing, damaged, or .* delete .* to train anew"):
+        quiet(model, data(), data(), recipe=SMALL, folder=tmp_path)
+    if not name.startswith("optimizer"):
+        with pytest.raises(ValueError, match="to train anew"):
+            load_weights(model, tmp_path, "last")
+    assert same(model, untouched) and {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert not (tmp_path / "trapped").exists()
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path):

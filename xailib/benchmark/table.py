@@ -50,8 +50,8 @@ def gather(file: Path, keys: Iterable[Key], metrics: int) -> set[Key]:
 
 def groups(file: Path, metrics: int) -> Iterable[Group]:
     """The whole groups of a file, none if it is missing. Raises ValueError for a file that is no such table."""
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []  # what has no end is torn
-    head, *rows = list(csv.reader(lines)) or [COLUMNS]
+    lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []  # what has no end is torn
+    head, *rows = list(csv.reader(line.decode(errors="replace") for line in lines)) or [COLUMNS]
     if head != COLUMNS:
         raise ValueError(f"{file} is not a table of the benchmark; choose another file")
     for start in range(0, len(rows) - metrics + 1, metrics):
@@ -100,7 +100,10 @@ def record(file: Path, options: dict) -> None:
         raise ValueError(f"the table goes to a file named *.csv, found {file}")
     if file.exists() and not notes.exists():
         raise ValueError(f"{file} is there, but not {notes.name}, which says what it holds; choose another file")
-    known = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else now | {"options": options}
+    try:
+        known = json.loads(notes.read_bytes()) if notes.exists() else now | {"options": options}
+    except ValueError as error:
+        raise ValueError(f"{notes} is damaged ({error}); choose another file") from None
     for name, value in json.loads(json.dumps(options)).items():
         if known.get("options", {}).get(name) != value:
             was = _difference(known.get("options", {}).get(name), value)

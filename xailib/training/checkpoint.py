@@ -40,18 +40,19 @@ def save(folder: Path | str, facts: dict, history: list[dict], parts: Parts) -> 
 def resume(folder: Path | str, facts: dict, parts: Parts) -> list[dict]:
     """The history of the run in the folder, whose parts are put back as they were; empty if there is no run.
 
-    Raises ValueError if the run's facts are others.
+    Raises ValueError if the run's facts are others, or a file of it is damaged; the parts then are as they were.
     """
     folder, (model, optimizer, scaler) = Path(folder), parts
     if not (folder / STATE).exists():
         return []
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    state = _state(folder)
     if state["facts"] != json.loads(json.dumps(facts)):
         raise ValueError(f"{folder} holds another run, {state['facts']}, not {facts}; choose another folder")
     last = len(state["history"])
-    model.load_state_dict(safetensors.torch.load_file(folder / _weights(last)))
+    weights, moments = _tensors(folder / _weights(last)), _tensors(folder / _optimizer(last))
+    model.load_state_dict(weights)
     tensors: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in safetensors.torch.load_file(folder / _optimizer(last)).items():
+    for name, tensor in moments.items():
         index, key = name.split(".")
         tensors.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict(optimizer.state_dict() | {"state": tensors})
@@ -63,21 +64,41 @@ def load_weights(model: nn.Module, folder: Path | str, epoch: str = "best") -> n
     """The model with the weights that `fit` left in `folder`: of its `"best"` epoch (most accurate on the validation
     images, the first of equals) or its `"last"`.
 
-    Raises FileNotFoundError if the folder holds no run, ValueError for another `epoch`.
+    Raises FileNotFoundError if the folder holds no run, ValueError for another `epoch` or a damaged file.
     """
     if epoch not in ("best", "last"):
         raise ValueError(f"epoch must be 'best' or 'last', found {epoch!r}")
     if not (Path(folder) / STATE).exists():
         raise FileNotFoundError(f"{Path(folder) / STATE} is missing: no training run was saved there")
-    history = json.loads((Path(folder) / STATE).read_text(encoding="utf-8"))["history"]
+    history = _state(Path(folder))["history"]
     number = best_epoch(history) if epoch == "best" else len(history)
-    model.load_state_dict(safetensors.torch.load_file(Path(folder) / _weights(number)))
+    model.load_state_dict(_tensors(Path(folder) / _weights(number)))
     return model
 
 
 def best_epoch(history: list[dict]) -> int:
     """The number, from 1, of the first epoch with the highest validation accuracy."""
     return max(history, key=lambda row: row["validation_accuracy"])["epoch"]
+
+
+def _state(folder: Path) -> dict:
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        best_epoch(state["history"]), state["facts"], state["scaler"]
+        return state
+    except (ValueError, TypeError, LookupError):
+        raise _damaged(folder / STATE) from None
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(file)
+    except (OSError, safetensors.SafetensorError):
+        raise _damaged(file) from None
+
+
+def _damaged(file: Path) -> ValueError:
+    return ValueError(f"{file} is missing, damaged, or not what `fit` wrote; delete {file.parent} to train anew")
 
 
 def _weights(epoch: int) -> str:
