@@ -18,7 +18,7 @@ lab: .venv/.installed  ## open the course in JupyterLab (installs it first if ne
 	$(bin)/python tools/lessons.py build --keep-work && $(bin)/jupyter lab $(as_root) --LabApp.default_url=$(first)
 
 test: .venv/.installed check  ## run every check and test, all notebooks among them
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(nbval) -n 3 --dist loadfile tests notebooks exercises solutions
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(nbval) -n 2 --dist loadfile tests notebooks exercises solutions
 
 notebooks: .venv/.installed  ## build all notebooks from lessons_src/ (edits made in notebooks are lost)
 	$(bin)/python tools/lessons.py build
