@@ -41,7 +41,11 @@ SIX = "def double(x):\n    return 2 * x"
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory):
-    return sandbox.probe(tmp_path_factory.mktemp("probe"))
+    """What this system can shut notebooks in; tests that need more are skipped, or fail if XAILIB_REQUIRE_SANDBOX=1."""
+    found = sandbox.probe(tmp_path_factory.mktemp("probe"))
+    required = os.environ.get("XAILIB_REQUIRE_SANDBOX") == "1"
+    assert found == sandbox.ALL or not required, f"this system can shut notebooks in from {sorted(found)} only"
+    return found
 
 
 @pytest.fixture
