@@ -260,7 +260,7 @@ MUTANTS = [
     ("benchmark/report.py", "len(values) - len(known)}", "0}", "test_benchmark.py::test_broken_images_and_maps_keep_their_rows"),
     ("benchmark/run.py", '"undefined"] if math.isnan(value)', '"undefined"] if False', "test_benchmark.py::test_a_file_that_is_no_image_is_named"),
     ("benchmark/plan.py", "if found != source.classes:", "if False:", "test_benchmark.py::test_what_makes_no_sense_is_refused_before_anything_runs"),
-    ("benchmark/table.py", 'split("\\n")[:-1]', 'split("\\n")', "test_benchmark_processes.py"),
+    ("benchmark/table.py", 'split(b"\\n")[:-1]', 'split(b"\\n")', "test_benchmark_processes.py"),
     ("benchmark/table.py", "len(rows) - metrics + 1, metrics)", "len(rows), metrics)", "test_benchmark_processes.py::test_torn_ends_are_left_out_wherever_the_writer_died"),
     ("benchmark/table.py", "part.unlink()", "pass", "test_benchmark_processes.py::test_two_processes_one_of_which_dies_end_with_the_same_table"),
     ("benchmark/run.py", "[parallel.rank() :: parallel.count()]", "[parallel.rank() + 1 :: 2]", "test_benchmark_processes.py"),
