@@ -436,7 +436,7 @@ def test_two_notebooks_for_a_lesson_are_not_guessed_at(folder):
     ("content", "problem"),
     [
         (b"", "not JSON"),
-        (b"[" * 100000, "recursion"),
+        (b"[" * 100000, "nested too deep"),
         (b'{"cells": [\xff\xfe]}', "not UTF-8"),
         (b"[1, 2]", "no notebook of format 4"),
         (notebook(nbformat=3).encode(), "no notebook of format 4"),

@@ -77,7 +77,7 @@ def _number(path: Path) -> str:
 def _read(student: str, lesson: str, path: Path) -> Submission:
     try:
         return Submission(student, lesson, tuple(_cells(_bytes(path))))
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         return Submission(student, lesson, problem=f"{path.name}: {error}")
 
 
@@ -98,6 +98,8 @@ def _cells(content: bytes) -> Iterator[str]:
         raise ValueError(f"no notebook: it is not UTF-8 ({error.reason})") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"no notebook: not JSON ({error})") from error
+    except RecursionError as error:
+        raise ValueError("no notebook: its JSON is nested too deep") from error
     if not isinstance(notebook, dict) or notebook.get("nbformat") != 4 or not isinstance(notebook.get("cells"), list):
         raise ValueError("no notebook of format 4; opening and saving it in JupyterLab makes it one")
     for cell in notebook["cells"]:
