@@ -14,7 +14,7 @@ from lesson_source import read_source, sources
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_CELL = 25  # lines of code
 SOURCES = sources(ROOT)
-every_source = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+every_source = pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
 
 
 def test_there_are_lessons():

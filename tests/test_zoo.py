@@ -225,7 +225,8 @@ def test_messages_name_the_network_inside():
     ],
 )
 def test_default_layer_is_there(name, layer):
-    with torch.device("meta"):  # the modules without their memory
+    small = "atto" in name  # and not to be had without memory from older versions of timm
+    with torch.device("cpu" if small else "meta"):  # the modules without their memory
         model = load(name, pretrained=False)
     assert default_layer(model) == default_layer(model.net) == layer
     assert isinstance(network.find_layer(model, layer), nn.Module)

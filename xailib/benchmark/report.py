@@ -84,7 +84,7 @@ def _caption(table: "DataFrame") -> str:
     return f"means over {table['image'].nunique()} images and, in brackets, their 95 % bootstrap intervals"
 
 
-def _cells(table: "DataFrame") -> dict[str, "DataFrame"]:
+def _cells(table: "DataFrame") -> dict:
     """For each model a table of text, methods x metrics."""
     rows = summary(table)
     rows["text"] = [_cell(row) for row in rows.itertuples(index=False)]
