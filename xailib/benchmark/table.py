@@ -101,8 +101,8 @@ def record(file: Path, options: dict) -> None:
     if file.exists() and not notes.exists():
         raise ValueError(f"{file} is there, but not {notes.name}, which says what it holds; choose another file")
     try:
-        known = json.loads(notes.read_bytes()) if notes.exists() else now | {"options": options}
-    except ValueError as error:
+        known = dict(json.loads(notes.read_bytes())) if notes.exists() else now | {"options": options}
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{notes} is damaged ({error}); choose another file") from None
     for name, value in json.loads(json.dumps(options)).items():
         if known.get("options", {}).get(name) != value:
