@@ -848,10 +848,11 @@ assert area["plain, 10 layers"].mean() < area["plain, 34 layers"].mean()
 
 # %%
 from torchvision.models.convnext import CNBlock
-from torchvision.models.densenet import _DenseLayer
 
 x = torch.rand(1, 96, 14, 14)
-dense_layer = _DenseLayer(96, growth_rate=32, bn_size=4, drop_rate=0)
+squeeze = nn.BatchNorm2d(96), nn.ReLU(), nn.Conv2d(96, 128, 1, bias=False)
+grow = nn.BatchNorm2d(128), nn.ReLU(), nn.Conv2d(128, 32, 3, padding=1, bias=False)
+dense_layer = nn.Sequential(*squeeze, *grow)
 joined = torch.cat([x, dense_layer(x)], 1)
 
 next_block = CNBlock(96, layer_scale=1e-6, stochastic_depth_prob=0).eval()

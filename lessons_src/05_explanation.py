@@ -187,7 +187,7 @@ noisy = (images + noise).clamp(0, 1)
 assert model(noisy).argmax(1).equal(predicted)  # of no consequence for the answer
 
 # %%
-from xailib.metrics.sanity import average_ranks
+from xailib.metrics import average_ranks
 
 
 def alike(maps, others):

@@ -376,8 +376,7 @@ plot.gallery(
 # in none of the three photographs.
 
 # %%
-from xailib.metrics import correlation
-from xailib.metrics.sanity import average_ranks
+from xailib.metrics import average_ranks, correlation
 
 absent = asked[2].expand(3)
 methods = {

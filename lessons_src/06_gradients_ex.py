@@ -18,8 +18,7 @@ from xailib import models, plot
 from xailib.checks.lesson_06 import METHODS, check
 from xailib.data import photos
 from xailib.explain import completeness_error, integrated_gradients
-from xailib.metrics import correlation
-from xailib.metrics.sanity import average_ranks
+from xailib.metrics import average_ranks, correlation
 
 # %% [markdown]
 # ## 1. Three colours, one number

@@ -824,7 +824,7 @@ pd.DataFrame({"settings": settings, "random weights": table}).loc[rows].round(2)
 # both maps were made with the *same* masks. The check found the noise that they share. On our map:
 
 # %%
-from xailib.metrics.sanity import average_ranks
+from xailib.metrics import average_ranks
 
 
 def ranks_alike(a, b):

@@ -106,7 +106,7 @@ check.overlap(lengths_count)
 # %% [markdown]
 # ## 3. This looks like that
 #
-# *8 minutes, two or three lines.* Features $z$ `[places d]` of one image and prototypes `[P d]`. For each prototype, find the squared
+# *13 minutes, two or three lines.* Features $z$ `[places d]` of one image and prototypes `[P d]`. For each prototype, find the squared
 # distance $d_p$ to its *nearest* place, and return the similarity $\log \frac{d_p + 1}{d_p + 10^{-4}}$, `[P]`.
 
 

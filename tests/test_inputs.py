@@ -199,6 +199,13 @@ def test_load_refuses(name):
     assert_in_order(words, str(caught.value))
 
 
+def test_weights_are_no_name():
+    combine = getattr(explain.combine, "__wrapped__", explain.combine)  # without the tests' own check of types
+    evidence = explain.collect(tiny(), IMAGES, TARGETS, layer="features")
+    with pytest.raises(ValueError, match=r"weights must be a function, such as WEIGHTS\['gradcam'\], found 'gradcam'"):
+        combine(evidence, "gradcam")
+
+
 def test_the_good_call_is_good():
     """Else the bad ones could be refused for another reason."""
     assert explain.cam(tiny(), IMAGES, TARGETS, layer="features", weights=explain.gradcam).any()

@@ -61,7 +61,7 @@ def test_tables_of_lessons_are_those_of_the_heads():
 @pytest.mark.parametrize("number", EXERCISES)
 def test_questions_take_as_long_as_their_exercise(number):
     together = sum(question_minutes(number).values())
-    assert together <= int(head(EXERCISES[number]).rows["Minutes"]) <= together + 5
+    assert together == int(head(EXERCISES[number]).rows["Minutes"])
 
 
 @every_syllabus

@@ -28,7 +28,7 @@ def build(root: Path, out: Path) -> int:
     """Writes OUT/html, with the results of what has run; says what is wrong with its links, and returns 1 then."""
     shutil.rmtree(out, ignore_errors=True)
     stage(root, out / "source")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", out / "doctrees"]
+    command: list = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", out / "doctrees"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     if subprocess.run([*command, out / "source", out / "html"], env=environment).returncode:
         return 1

@@ -163,19 +163,22 @@ def _stub(tree: ast.Module, first: int, last: int, marker: str, where: str) -> l
         )
     outside = [n for n in tree.body if not first < n.lineno < last]
     read = {n.id for part in outside for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    left = {n.targets[0].id for n in outside if _is_stub(n)}
+    left = {name for n in outside for name in _written_stub(n)}
     asked = [name for name in dict.fromkeys(names) if name in read] or dict.fromkeys(names)
     return [f"{name} = ...  # your answer here" for name in asked if name not in left]
 
 
-def _is_stub(node: ast.stmt) -> bool:
-    """Whether it is `name = ...`, which the author wrote to say more about the answer."""
-    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and ast.unparse(node.value) == "..."
+def _written_stub(node: ast.stmt) -> list[str]:
+    """The name in `name = ...`, which the author wrote to say more about the answer; of another statement none."""
+    if isinstance(node, ast.Assign) and ast.unparse(node.value) == "...":
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []
 
 
-def _end(function: ast.AST, tree: ast.Module) -> float:
+def _end(function: ast.stmt, tree: ast.Module) -> float:
     """The last line that still belongs to a function: comments after its last statement are not in the tree."""
-    return min((n.lineno - 1 for n in ast.walk(tree) if getattr(n, "lineno", 0) > function.end_lineno), default=1e9)
+    begins = [getattr(node, "lineno", 0) for node in ast.walk(tree)]
+    return min((line - 1 for line in begins if line > function.end_lineno), default=1e9)
 
 
 # --- notebooks -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ python tools/lessons.py execute [NOTEBOOK...]    executed copies in build/execut
 
 import argparse
 import sys
+from collections.abc import Callable
 from difflib import unified_diff
 from pathlib import Path
 
@@ -160,7 +161,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     command.add_argument("notebooks", nargs="*", type=Path)
     command.add_argument("-j", "--jobs", type=int, default=1, help="notebooks side by side")
     options = vars(parser.parse_args(arguments))
-    action = {"build": build, "check": check, "back": back, "execute": run}[options.pop("command")]
+    actions: dict[str, Callable[..., int]] = {"build": build, "check": check, "back": back, "execute": run}
+    action = actions[options.pop("command")]
     try:
         return action(root, **options)
     except LessonError as error:

@@ -52,6 +52,8 @@ def cam(
 
 def combine(evidence: Evidence, weights: Weights, *, relu: bool | None = None) -> Float[Tensor, "b H W"]:
     """The map h(sum_k w_k A_k), resized to the image. Raises ValueError if the weights do not fit the activations."""
+    if not callable(weights):
+        raise ValueError(f"weights must be a function, such as WEIGHTS['gradcam'], found {weights!r}")
     w, A = weights(evidence), evidence.A
     if not isinstance(w, Tensor) or w.shape not in (A.shape, (*A.shape[:2], 1, 1)):
         found = tuple(w.shape) if isinstance(w, Tensor) else type(w).__name__

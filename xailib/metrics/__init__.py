@@ -27,7 +27,7 @@ from xailib.metrics.localization import (
 )
 from xailib.metrics.pointing import energy_pointing_game, pixel_f1, pointing_game
 from xailib.metrics.robustness import aopc, area_over, max_sensitivity, perturbation_curve
-from xailib.metrics.sanity import weight_randomization
+from xailib.metrics.sanity import average_ranks, weight_randomization
 from xailib.metrics.temperature import confidence, matched_temperature
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "aopc",
     "area_over",
     "auc",
+    "average_ranks",
     "average_drop",
     "average_gain",
     "average_increase",
