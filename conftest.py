@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,10 @@ def pytest_runtest_setup(item):
         pytest.skip("an earlier cell of this notebook failed")
     with pytest.MonkeyPatch.context() as patch:
         if item.path.suffix == ".ipynb":  # its kernel starts now, and reads offline/sitecustomize.py
+            from jupyter_client.manager import KernelManager
+            from lesson_execute import own_sockets
+
+            patch.setattr("nbval.kernel.KernelManager", partial(KernelManager, **own_sockets()))
             patch.setenv("PYTHONPATH", str(ROOT / "tests" / "offline"), prepend=os.pathsep)
         return (yield)
 

@@ -120,6 +120,8 @@ SOURCE_FAULTS = {
 LOOPBACK = (
     "import socket\nwith socket.create_server(('127.0.0.1', 0)) as s:\n    socket.create_connection(s.getsockname())"
 )
+NO_PORT = """from ipykernel.connect import get_connection_info
+assert get_connection_info(unpack=True)["transport"] == "ipc\""""
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +190,7 @@ def notebooks(clone):
             "04_slow": HEAD + SLOW,
             **{name: f"{HEAD}# %%\n{code}\n" for name, (code, _) in NOTEBOOK_FAULTS.items()},
             "09_loopback": f"{HEAD}# %%\n{LOOPBACK}\n",
+            "10_no_port": f"{HEAD}# %%\n{NO_PORT if os.name == 'posix' else ''}\n",
         }
     )
 
@@ -199,6 +202,7 @@ def test_notebooks_under_nbval(notebooks):
     assert status == 1
     assert about(reports, "00_map") == [""] * 5
     assert about(reports, "02_widget") == [""] * 3 and about(reports, "09_loopback") == [""] * 2
+    assert about(reports, "10_no_port") == [""] * 2
     *before, claim, after, budget = about(reports, "01_zeros")
     assert before == ["", ""]
     assert "the heat map shows nothing" in claim
@@ -211,12 +215,12 @@ def test_notebooks_under_nbval(notebooks):
 
 
 def test_execute(notebooks):
-    names = ("00_map", "01_zeros", "03_raising")
+    names = ("00_map", "01_zeros", "03_raising", "10_no_port")
     status, said = python(
         notebooks, "tools/lessons.py", "execute", "-j", "2", *(f"notebooks/{name}.ipynb" for name in names)
     )
     assert status == 1
-    assert "1 of 3 notebooks ran without an error" in said
+    assert "2 of 4 notebooks ran without an error" in said
     assert "FAILED notebooks/01_zeros.ipynb" in said and "the heat map shows nothing" in said
     assert "FAILED notebooks/03_raising.ipynb\nin a widget: ZeroDivisionError: division by zero" in said
     executed = nbformat.read(notebooks / "build/executed/notebooks/00_map.ipynb", as_version=4)
