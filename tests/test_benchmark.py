@@ -406,6 +406,9 @@ def test_command_leaves_table_record_summary_and_figure(tmp_path, capsys):
         (file, b"\x80\x04\x95 no table\n", "mine.csv is not a table of the benchmark; choose another file"),
         (notes, notes.read_bytes()[:99], "mine.json is damaged"),
         (notes, b"[1, 2]", "mine.json is damaged"),
+        (notes, b'{"options": [1]}', "mine.json is damaged"),
+        (notes, b"{}", "mine.json is damaged"),
+        (notes, b"[" * 100000, "mine.json is damaged"),
     ):
         damaged.write_bytes(content)
         with pytest.raises(SystemExit):

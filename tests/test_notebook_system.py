@@ -120,8 +120,9 @@ SOURCE_FAULTS = {
 LOOPBACK = (
     "import socket\nwith socket.create_server(('127.0.0.1', 0)) as s:\n    socket.create_connection(s.getsockname())"
 )
-NO_PORT = """from ipykernel.connect import get_connection_info
-assert get_connection_info(unpack=True)["transport"] == "ipc\""""
+NO_PORT = (
+    "from ipykernel.connect import get_connection_info\nassert get_connection_info(unpack=True)['transport'] == 'ipc'"
+)
 
 
 @pytest.fixture(scope="module")

@@ -101,15 +101,16 @@ def record(file: Path, options: dict) -> None:
     if file.exists() and not notes.exists():
         raise ValueError(f"{file} is there, but not {notes.name}, which says what it holds; choose another file")
     try:
-        known = dict(json.loads(notes.read_bytes())) if notes.exists() else now | {"options": options}
-    except (ValueError, TypeError) as error:
+        known = json.loads(notes.read_bytes()) if notes.exists() else now | {"options": options}
+        begun, starts = dict(known["options"]), list(known.get("continued", []))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{notes} is damaged ({error}); choose another file") from None
     for name, value in json.loads(json.dumps(options)).items():
-        if known.get("options", {}).get(name) != value:
-            was = _difference(known.get("options", {}).get(name), value)
+        if begun.get(name) != value:
+            was = _difference(begun.get(name), value)
             raise ValueError(f"{file} was begun with other {name}: {was}; choose another file, or the options of then")
     if notes.exists():
-        known["continued"] = [*known.get("continued", []), now]
+        known["continued"] = [*starts, now]
     file.parent.mkdir(parents=True, exist_ok=True)
     replace(notes, (json.dumps(known, indent=2, ensure_ascii=False) + "\n").encode())
 
