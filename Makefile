@@ -30,7 +30,7 @@ check: .venv/.installed  ## change nothing; complain about untidy or dead code, 
 	$(bin)/ruff check && $(bin)/ruff format --check && $(bin)/python tools/lessons.py check
 	$(bin)/python tools/links.py && $(bin)/vulture && $(bin)/mypy
 
-widgets: .venv/.installed  ## open every lesson in a browser and move its widget by keyboard (20 minutes)
+widgets: .venv/.installed  ## open every lesson in a browser and move its widget by keyboard (15 minutes)
 	XAILIB_PROFILE=quick OMP_NUM_THREADS=1 $(bin)/python -m pytest -s tests/browser_lessons.py
 
 workbench: .venv/.installed  ## open the workbench, any photograph and any network, as an app in the browser

@@ -85,6 +85,9 @@ def test_commit_names_the_checkout_and_its_changes(root):
         subprocess.run(git + command, check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     assert course._commit() == head
+    course.save_results("cams", TABLE, seed=None)
+    subprocess.run([*git, "add", "results"], check=True)
+    assert course._commit() == head, "a table that was just saved is no change of what made the next one"
     (root / "file").write_text("2")
     assert course._commit() == head + "+changes"
 

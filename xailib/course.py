@@ -103,9 +103,14 @@ def _machine() -> str:
 
 
 def _commit() -> str:
-    """The commit that ran, with "+changes" where tracked files differ from it."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+    """The commit that ran, with "+changes" where tracked files differ from it, results that were just saved aside."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        changed = _git("diff", "--name-only", "HEAD", "--", ".", ":!results")
+        return _git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
