@@ -35,7 +35,10 @@ INTRODUCTION = """# Numbers
 
 Cost as ratios: an entry and what it is measured by take turns in one process, so that most of a machine's speed cancels
 out. *Limit* is what the course promises itself; where a public library does the same, it stands below. Peak memory
-(MiB) is on top of what a forward pass needs. Made by `make benchmarks`; each table's record says when and on what."""
+(MiB) is on top of what a forward pass needs. Made by `make benchmarks`; each table's record says when and on what.
+
+Two runs within a day on one shared machine (`git log -p results/numbers.md` has both) differed by up to a tenth, and in
+images per second, which are no ratios, by about a half. So a limit that is held or missed by less is not decided."""
 
 
 def page() -> str:
