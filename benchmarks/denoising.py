@@ -3,11 +3,12 @@
     python benchmarks/denoising.py                 ResNet-18 and MobileNet-V2 for 32 x 32 images, a batch of 8
     python benchmarks/denoising.py --batch 128     with the thesis' batch, on a GPU where there is one
 
-Whole training steps take turns in one process; `of the five passes` is the median of an entry's ratios to the five passes of the
-same turn: forward, gradient at the image, another gradient at the image, and the two that differentiate the sum, all on
-the plain network, with neither switches nor a loss around them. Two forward passes come in two forms: as guided
-backpropagation is usually run, by `.backward()`, which computes the gradients of the parameters in passing; and lean.
-`difference` is the largest difference of a parameter's gradient from ours, relative to the largest gradient.
+Whole training steps take turns in one process and one thread; `of the five passes` is the median of an entry's ratios to
+the five passes of the same turn: forward, gradient at the image, another gradient at the image, and the two that
+differentiate the sum, all on the plain network, with neither switches nor a loss around them. Two forward passes come in
+two forms: as guided backpropagation is usually run, by `.backward()`, which computes the gradients of the parameters in
+passing; and lean. `difference` is the largest difference of a parameter's gradient from ours, relative to the largest
+gradient.
 The table goes to results/benchmark_denoising.csv, and machine, versions and date to the .json beside it.
 """
 
@@ -152,13 +153,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--name", default="benchmark_denoising", help="of the files in results/")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     tables = []
     for name in arguments.model:
         tables.append(pd.DataFrame(measure(name, arguments.batch, arguments.turns)))
         print(tables[-1].round(3).to_string(index=False, na_rep=""), flush=True)
     table = pd.concat(tables, ignore_index=True)
-    context = {"batch": arguments.batch, "turns": arguments.turns, "load": os.getloadavg()}
-    context["threads"] = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
+    context = {"batch": arguments.batch, "turns": arguments.turns, "threads": 1, "load": os.getloadavg()}
     print(save_results(arguments.name, table, seed=0, **context))
 
 

@@ -1,8 +1,9 @@
 """What an entry costs, as a ratio to forward passes that take turns with it in the same process.
 
 Each entry runs in a process of its own: what it is measured by runs and then the entry, over and over, and its cost is
-the median of the ratios, so that a machine's speed, and most of what else it does, cancel out. Peak memory is how far
-the process's largest resident set grew beyond what those forward passes had needed.
+the median of the ratios, so that a machine's speed, and most of what else it does, cancel out. It has one thread: a
+batch gains by a second one where a single image does not, and the ratios would tell how many cores there are. Peak
+memory is how far the process's largest resident set grew beyond what those forward passes had needed.
 """
 
 import argparse
@@ -131,7 +132,8 @@ def row(entry: Entry, model_name: str, name: str, folder: Path) -> dict:
     if line["version"] is None:
         return line | {"note": f"{entry.package} is not installed"}
     command = [sys.executable, sys.argv[0], "--entry", name, "--model", model_name, "--folder", str(folder)]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
+    setting = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=setting)
     if ran.returncode:
         return line | {"note": f"failed with exit status {ran.returncode}"}
     line |= json.loads(ran.stdout.splitlines()[-1])
@@ -181,6 +183,5 @@ def main(entries: Mapping[str, Entry], description: str, result: str, **context)
                 print(pd.DataFrame(lines[-1:]).drop(columns="model").to_string(header=False, index=False), flush=True)
     table = pd.DataFrame(lines)
     print(table.round(3).to_string(index=False, na_rep=""))
-    threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")}
-    facts = {"random weights": ["resnet50"], "threads": threads, "load": os.getloadavg()}
+    facts = {"random weights": ["resnet50"], "threads": 1, "load": os.getloadavg()}
     print(save_results(given.name, table.round(4), seed=0, **context, **facts))
