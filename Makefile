@@ -45,7 +45,7 @@ slides: .venv/.installed  ## one HTML file of slides for each lesson, in build/s
 book: .venv/.installed  ## lessons and reference as pages, in build/book/html/ (lessons that have not run, run first)
 	$(bin)/python tools/book.py -j 2
 
-benchmarks: .venv/.installed  ## measure costs beside public libraries, into results/ (on a quiet machine)
+benchmarks: .venv/.installed  ## measure costs beside public libraries, into results/ (an hour and a half, on a quiet machine)
 	$(bin)/python -m pip install --disable-pip-version-check -q -e ".[reference]"
 	for name in cam perturbation metrics denoising planted; do XAILIB_RESULTS=results $(bin)/python benchmarks/$$name.py || exit; done
 	$(bin)/python benchmarks/summary.py

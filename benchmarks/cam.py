@@ -1,6 +1,6 @@
 """What the CAM family costs, in plain forward passes, beside the public libraries.
 
-    python benchmarks/cam.py                               both networks, all entries (most of an hour on two CPU cores)
+    python benchmarks/cam.py                               both networks, all entries (an hour)
     python benchmarks/cam.py --model efficientnet_lite0    one network
     python benchmarks/cam.py --quick                       without the methods that take hundreds of forward passes
 

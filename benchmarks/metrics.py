@@ -1,6 +1,6 @@
 """What the metrics cost beyond the forward passes that they cannot do without.
 
-    python benchmarks/metrics.py                               both networks (a quarter of an hour on two CPU cores)
+    python benchmarks/metrics.py                               both networks (half an hour)
     python benchmarks/metrics.py --model efficientnet_lite0    one network
 
 `needs` is how many units an entry cannot do without, and `limit` 1.1 times that; see ratios.py for how both are timed.
