@@ -14,9 +14,9 @@ TABLES = {
     "cam": "Class activation maps. `forwards`: how many times as long as a forward pass of the same image.",
     "perturbation": "Maps from many masked images. `forwards`: in forward passes of a batch of 8 images.",
     "metrics": """Metrics. `forwards`: in forward passes of 4 images, of one image, or in Grad-CAMs, as its program says.
-On Linux, memory that a batch has freed goes back to the system, and the next batch waits for it again. That alone makes
-EfficientNet's deletion curve too slow: with `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` in
-front of the command, which keep the memory, it holds its limit.""",
+EfficientNet's deletion curve is too slow because Linux takes back the memory that a batch has freed, and the next batch
+waits for it again. With `MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_MMAP_THRESHOLD_=4000000000` in front of the command,
+which keep the memory, it held its limit.""",
     "denoising": "A training step with gradient denoising, beside the five passes that it cannot do without.",
     "planted": "Planted scenes drawn on a CPU.",
 }
@@ -42,8 +42,8 @@ below. Peak memory (MiB) is on top of what a forward pass needs. Made by `make b
 when and on what.
 
 Two runs within a day on one shared machine (`git log -p results/benchmark_cam.csv` has both) differed by less than 10 %
-for maps that take one pass, and by up to 27 % for the others; images per second, which are no ratios, by up to 41 %
-(`git log -p results/benchmark_planted.csv`). So a limit that is held or missed by less is not decided."""
+for maps that take one pass, and by up to 27 % for the others; three runs of `planted` by a factor of up to 2.1, because
+images per second are no ratios. So a limit that is held or missed by less is not decided."""
 
 
 def page() -> str:
